@@ -1,0 +1,115 @@
+"""The one typed configuration that every process reads. `deploy/configuration.py` fills it from file, environment and
+flags; here stand only the types, the defaults and what each field means.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Kafka(_Section, frozen=True):
+    """`bootstrap` is host:port[,host:port]. `partitions` is fixed for the life of the data: a patient's row stays in
+    its partition."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 4
+    replication: Annotated[int, msgspec.Meta(ge=1)] = 1
+    min_insync_replicas: Annotated[int, msgspec.Meta(ge=1)] = 1
+    group: str = "biotwin"
+    session_timeout_s: float = 10.0
+    heartbeat_s: float = 3.0
+    request_timeout_s: float = 30.0
+
+
+class Mqtt(_Section, frozen=True):
+    """`password` is masked wherever the configuration is shown."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    username: str = ""
+    password: str = ""
+    tls: bool = False
+    ca_file: str = ""
+
+
+class Ingest(_Section, frozen=True):
+    """`slot` names the persistent MQTT session `ingest-{slot}`; `slots` is how many processes share the load.
+    `receive_maximum` bounds what is held unacknowledged, `max_payload_bytes` what is looked at at all."""
+
+    slot: Annotated[int, msgspec.Meta(ge=0)] = 0
+    slots: Annotated[int, msgspec.Meta(ge=1)] = 1
+    receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1000
+    max_payload_bytes: int = 1_048_576
+    max_readings_per_payload: int = 10_000
+    max_values_per_reading: int = 4096
+    future_tolerance_s: float = 2.0
+    reconnect_min_s: float = 0.5
+    reconnect_max_s: float = 30.0
+
+
+class Worker(_Section, frozen=True):
+    """`checkpoint_bytes_per_s` and `checkpoint_max_s` set the beat of checkpoints: what changed is written no faster
+    than the first and no later than the second. `stuck_after_s` without a commit while records wait ends the process."""
+
+    instance: str = ""
+    model_set: str = "clinical"
+    rules: str = ""
+    checkpoint_bytes_per_s: float = 5_000_000.0
+    checkpoint_min_s: float = 1.0
+    checkpoint_max_s: float = 60.0
+    twin_interval_s: float = 1.0
+    stuck_after_s: float = 60.0
+    ticks: bool = True
+    telemetry_topic: str = "telemetry"
+    fetch_records: int = 20_000
+
+
+class History(_Section, frozen=True):
+    """Where the Parquet files go and when a file is sealed."""
+
+    directory: str = "var/history"
+    seal_after_s: float = 60.0
+    seal_after_records: int = 200_000
+
+
+class Console(_Section, frozen=True):
+    """`host` other than loopback needs `token`. `directory` is the site-local SQLite file with names and beds."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    token: str = ""
+    directory: str = "var/directory.sqlite"
+
+
+class Metrics(_Section, frozen=True):
+    """Prometheus endpoints listen on `host`; `port` 0 takes a free one and prints it."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
+class Configuration(_Section, frozen=True):
+    """Everything a BioTwin process may be told."""
+
+    site: Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,32}$")] = "site"
+    data: str = "var"
+    kafka: Kafka = Kafka()
+    mqtt: Mqtt = Mqtt()
+    ingest: Ingest = Ingest()
+    worker: Worker = Worker()
+    history: History = History()
+    console: Console = Console()
+    metrics: Metrics = Metrics()
+    tokens: dict[str, str] = {}
+
+
+SECRETS = frozenset({"password", "token", "tokens"})
+"""Fields that are masked wherever the configuration is shown. `tokens` maps an HTTP token to its holder's name."""

@@ -1,0 +1,106 @@
+"""Every metric name, declared once. `docs/metrics.md`, the dashboards' check and the processes all read this table.
+
+Base units (seconds, bytes). No label ever holds a patient, a device or anything else that names a person.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+MetricKind = Literal["counter", "gauge", "histogram"]
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SIZE_BUCKETS = (1.0, 10.0, 100.0, 1_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0)
+
+
+class Metric(NamedTuple):
+    name: str
+    kind: MetricKind
+    labels: tuple[str, ...]
+    meaning: str
+    buckets: tuple[float, ...] = LATENCY_BUCKETS_S
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("biotwin_ingest_readings_total", "counter", (), "Readings acknowledged by Kafka."),
+    Metric("biotwin_ingest_payloads_total", "counter", ("format",), "MQTT payloads taken in, by format."),
+    Metric("biotwin_quarantined_total", "counter", ("reason",), "Payloads or readings sent to quarantine, by reason."),
+    Metric("biotwin_quarantine_released_total", "counter", (), "Quarantined readings replayed, by binding or by hand."),
+    Metric("biotwin_sequence_gaps_total", "counter", (), "Sequence numbers that never came, over all devices."),
+    Metric("biotwin_clock_skew_seconds", "histogram", (), "Estimated device clock skew, absolute value."),
+    Metric("biotwin_mqtt_connected", "gauge", (), "1 while the MQTT session is up."),
+    Metric("biotwin_mqtt_unacknowledged", "gauge", (), "PUBLISH packets held until Kafka acknowledges."),
+    Metric("biotwin_kafka_up", "gauge", (), "1 while the last exchange with Kafka succeeded."),
+    Metric("biotwin_readings_applied_total", "counter", (), "Readings folded into a twin."),
+    Metric("biotwin_readings_late_total", "counter", (), "Readings older than the lateness bound."),
+    Metric("biotwin_readings_duplicate_total", "counter", (), "Repeats dropped in the twin."),
+    Metric("biotwin_fence_skips_total", "counter", ("agent",), "Records skipped because the state already holds them."),
+    Metric("biotwin_records_total", "counter", ("agent",), "Kafka records processed."),
+    Metric("biotwin_lag_records", "gauge", ("agent",), "Records between the end of the log and what was applied."),
+    Metric("biotwin_lag_seconds", "gauge", ("agent",), "Age of the newest applied record."),
+    Metric("biotwin_batch_records", "histogram", ("agent",), "Records in one fetch batch.", SIZE_BUCKETS),
+    Metric("biotwin_checkpoint_age_seconds", "gauge", ("agent",), "Time since the last finished checkpoint."),
+    Metric("biotwin_checkpoint_bytes_total", "counter", ("agent",), "Bytes written by checkpoints."),
+    Metric("biotwin_checkpoints_total", "counter", ("agent",), "Finished checkpoints."),
+    Metric("biotwin_commits_refused_total", "counter", (), "Commits refused because a write was not delivered."),
+    Metric("biotwin_recovery_blocks_left", "gauge", ("agent",), "Blocks still to read before the agent is ready."),
+    Metric("biotwin_patients", "gauge", (), "Rows held by this worker."),
+    Metric("biotwin_conditions_total", "counter", ("state", "stage"), "Condition records written."),
+    Metric("biotwin_alerts_total", "counter", ("priority", "transition"), "Alert records written."),
+    Metric("biotwin_provisional_withdrawn_total", "counter", (), "Provisional alerts that settling withdrew."),
+    Metric("biotwin_publish_to_ingest_seconds", "histogram", (), "Measured time to arrival at ingest."),
+    Metric("biotwin_ingest_to_applied_seconds", "histogram", (), "Arrival at ingest to folded into the twin."),
+    Metric("biotwin_applied_to_alert_seconds", "histogram", (), "Condition written to alert written."),
+    Metric("biotwin_alert_to_delivered_seconds", "histogram", ("channel",), "Alert written to handed to the channel."),
+    Metric("biotwin_alerts_delivered_total", "counter", ("channel",), "Alert records handed to a channel."),
+    Metric("biotwin_console_clients", "gauge", (), "Open SSE streams."),
+    Metric("biotwin_history_rows_total", "counter", ("topic",), "Rows sealed in Parquet."),
+    Metric("biotwin_ticks_stopped", "gauge", ("partition",), "1 while a partition's ticks stand still."),
+    Metric("biotwin_ready", "gauge", (), "1 once recovered and assigned."),
+    Metric("biotwin_resident_memory_bytes", "gauge", (), "Resident set size of this process."),
+)
+
+
+class ProcessMetrics:
+    """The metrics of one process in a registry of its own.
+
+    `counter`, `gauge` and `histogram` raise `KeyError` for a name that is not declared above.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    def counter(self, name: str) -> Counter:
+        if name not in self._counters:
+            metric = _declared(name, "counter")
+            self._counters[name] = Counter(name, metric.meaning, metric.labels, registry=self.registry)
+        return self._counters[name]
+
+    def gauge(self, name: str) -> Gauge:
+        if name not in self._gauges:
+            metric = _declared(name, "gauge")
+            self._gauges[name] = Gauge(name, metric.meaning, metric.labels, registry=self.registry)
+        return self._gauges[name]
+
+    def histogram(self, name: str) -> Histogram:
+        if name not in self._histograms:
+            metric = _declared(name, "histogram")
+            self._histograms[name] = Histogram(
+                name, metric.meaning, metric.labels, buckets=metric.buckets, registry=self.registry
+            )
+        return self._histograms[name]
+
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def _declared(name: str, kind: MetricKind) -> Metric:
+    metric = _BY_NAME[name]
+    if metric.kind != kind:
+        raise KeyError(f"{name} is declared as a {metric.kind}, not a {kind}")
+    return metric

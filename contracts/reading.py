@@ -1,0 +1,46 @@
+"""A reading as it stands in `telemetry`, and the other records of that log: commands and ticks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Value = float | int | str | list[float]
+
+
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="reading"):
+    """One validated reading: names from the signal registry, units from the registry (UCUM), times in s since the epoch.
+
+    `t` is measured time, `received_at` arrival time at ingest. `v` maps signal to number, code or list of numbers; `q`
+    maps signal to quality in 0..1 (absent = 1). `hz` is the sampling rate of a waveform. `hashed` says that `sequence`
+    is a hash of the content, because the format has no counter. `published_at`, where the publisher stamped it, serves
+    latency figures only.
+    """
+
+    device: str
+    stream: str
+    session: str
+    seq: int
+    t: float
+    received_at: float
+    v: dict[str, Value]
+    q: dict[str, float] = {}
+    hz: float | None = None
+    hashed: bool = False
+
+
+class Tick(msgspec.Struct, frozen=True, tag_field="kind", tag="tick"):
+    """The arrival clock of one partition, written about once a second; `t` in s since the epoch."""
+
+    t: float
+
+
+class LoggedCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
+    """A command as the router copied it into `telemetry`; `received_at` is the router's arrival clock."""
+
+    received_at: float
+    command: msgspec.Raw
+
+
+RecordKind = Literal["reading", "command", "tick"]

@@ -1,0 +1,50 @@
+"""Kafka topics: their names, keys and how they are kept. `biotwin kafka init` creates them; nothing auto-creates."""
+
+from __future__ import annotations
+
+import msgspec
+
+TELEMETRY = "telemetry"
+QUARANTINE = "telemetry.quarantine"
+COMMANDS = "commands"
+BINDINGS = "bindings"
+CONDITIONS = "conditions"
+ALERTS = "alerts"
+TWIN = "twin"
+TWIN_CHANGELOG = "twin.changelog"
+ALERT_CHANGELOG = "alerts.changelog"
+
+DAY_MS = 86_400_000
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """How one topic is kept. `retention_ms` -1 keeps everything; `follows_partitions` takes the configured count,
+    so that one patient's records stand in the same partition number of every such topic."""
+
+    name: str
+    key: str
+    retention_ms: int = -1
+    compacted: bool = False
+    follows_partitions: bool = True
+    meaning: str = ""
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic(TELEMETRY, "patient", 7 * DAY_MS, meaning="the one ordered log: readings, commands and ticks"),
+    Topic(
+        QUARANTINE, "device", 30 * DAY_MS, meaning="what was refused or waits for a binding, with reason and raw bytes"
+    ),
+    Topic(COMMANDS, "patient, or device for bind and unbind", meaning="what people decided; kept without limit"),
+    Topic(
+        BINDINGS,
+        "device",
+        compacted=True,
+        follows_partitions=False,
+        meaning="device to patient, with validity intervals",
+    ),
+    Topic(CONDITIONS, "patient", 30 * DAY_MS, meaning="onset, update, clear and withdrawal of conditions"),
+    Topic(ALERTS, "patient", 365 * DAY_MS, meaning="alerts and their transitions"),
+    Topic(TWIN, "patient", compacted=True, meaning="latest state of each twin"),
+    Topic(TWIN_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the twin agent"),
+    Topic(ALERT_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the alert agent"),
+)
