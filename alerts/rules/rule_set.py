@@ -59,7 +59,8 @@ class RuleError(ValueError):
 class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A condition that a part of BioTwin raises by itself; the rule file gives it its words and its urgency.
 
-    It is in force from the start of `effective_from` (UTC) and no longer from the start of `effective_until` on.
+    It is in force from the start of `effective_from` (UTC; absent: always has been) and no longer from the start of
+    `effective_until` on (absent: without end).
     """
 
     id: str
@@ -68,7 +69,7 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     message: str
     source: str
     author: str
-    effective_from: date
+    effective_from: date = date.min
     effective_until: date | None = None
 
     def __post_init__(self) -> None:
@@ -82,7 +83,8 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def in_force(self, at: float) -> bool:
         """Whether the rule applies at `at`, in s since the epoch."""
         until = math.inf if self.effective_until is None else _start_of_day(self.effective_until)
-        return _start_of_day(self.effective_from) <= at < until
+        since = -math.inf if self.effective_from == date.min else _start_of_day(self.effective_from)
+        return since <= at < until
 
 
 class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
