@@ -26,6 +26,7 @@ class Reason(StrEnum):
     TOO_MANY_VALUES = "too_many_values"
     UNBOUND_DEVICE = "unbound_device"
     BAD_COMMAND = "bad_command"
+    BAD_RECORD = "bad_record"
 
 
 class Quarantined(msgspec.Struct, frozen=True, omit_defaults=True):

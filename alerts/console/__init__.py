@@ -1,0 +1,1 @@
+"""The ward console: who needs attention, why, and since when."""

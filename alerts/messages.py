@@ -1,0 +1,99 @@
+"""The plain sentence of an alert, from its rule's template and its evidence."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from alerts.rules import Notice, Rule
+from contracts.condition import Condition, Evidence
+
+PLAIN_NAMES: dict[str, str] = {
+    "spo2": "SpO2",
+    "body_temperature": "temperature",
+    "rpe": "perceived exertion",
+    "news2_low": "NEWS2",
+    "news2_high": "NEWS2",
+    "battery_pct": "battery level",
+    "symptom_other": "a symptom",
+    "symptom_syncope": "fainting",
+}
+"""Channels whose name in a sentence is not their own with spaces."""
+
+
+def render_message(rule: Notice | None, condition: Condition) -> str:
+    """One sentence, e.g. "NEWS2 is 7 (6 to 9 possible; temperature missing), limit 7: emergency assessment.".
+
+    A template may name {value}, {threshold}, {below} (the first whole number above the threshold), {limit} ("limit 7"
+    or "personal limit 120"), {range} and {missing} (empty and "nothing" where all inputs are known), {channel} and
+    {onset}. Without a rule (it is no longer in force) the sentence is made from the evidence alone.
+    """
+    evidence = condition.evidence
+    if rule is None:
+        return f"{condition.rule}{_comparison(evidence)} (this rule is no longer in force)."
+    if evidence is None:
+        fields = dict.fromkeys(("value", "threshold", "below", "limit"), "unknown")
+        fields |= {"range": "", "missing": "nothing", "channel": "the value"}
+    else:
+        fields = {
+            "value": number_text(evidence.value),
+            "threshold": number_text(evidence.threshold),
+            "below": number_text(evidence.threshold, whole=True),
+            "limit": _limit(rule, evidence),
+            "range": _range(evidence),
+            "missing": _listed(evidence.missing) or "nothing",
+            "channel": plain_name(evidence.channel),
+        }
+    return rule.message.format_map(fields | {"onset": time_text(condition.onset_t)})
+
+
+def number_text(value: float, *, whole: bool = False) -> str:
+    """At most one decimal, none where it is zero; `whole` rounds up to the next whole number."""
+    if not math.isfinite(value):
+        return "unknown"
+    if whole:
+        return str(math.ceil(value))
+    text = f"{value:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text
+
+
+def plain_name(channel: str) -> str:
+    """A channel's name as it stands in a sentence."""
+    return PLAIN_NAMES.get(channel, channel.replace("_", " "))
+
+
+def time_text(t: float) -> str:
+    """A time in s since the epoch as it stands in a sentence, in UTC."""
+    try:
+        return datetime.fromtimestamp(t, UTC).strftime("%H:%M:%S UTC on %Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"
+
+
+def _limit(rule: Notice, evidence: Evidence) -> str:
+    """The limit as the rule or the order states it: an offset that the rule adds to a personal limit is taken off."""
+    if evidence.limit_from == "patient":
+        offset = rule.limit_offset if isinstance(rule, Rule) else 0.0
+        return f"personal limit {number_text(evidence.threshold - offset)}"
+    return f"limit {number_text(evidence.threshold)}"
+
+
+def _range(evidence: Evidence) -> str:
+    parts: list[str] = []
+    if evidence.low is not None and evidence.high is not None and evidence.low != evidence.high:
+        parts.append(f"{number_text(evidence.low)} to {number_text(evidence.high)} possible")
+    if evidence.missing:
+        parts.append(f"{_listed(evidence.missing)} missing")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _listed(channels: list[str]) -> str:
+    names = [plain_name(channel) for channel in channels]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def _comparison(evidence: Evidence | None) -> str:
+    if evidence is None:
+        return ""
+    limit = number_text(evidence.threshold)
+    return f": {plain_name(evidence.channel)} is {number_text(evidence.value)}, limit {limit}"
