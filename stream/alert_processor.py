@@ -61,7 +61,7 @@ class AlertProcessor:
             self._counts["records"] += 1
             try:
                 condition = self._decoder.decode(record.value or b"")
-            except msgspec.DecodeError as error:  # ValidationError is one too
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 output.append(self._refused(record, str(error)))
             else:
                 output.extend(self._fold(condition, record.offset, now))
