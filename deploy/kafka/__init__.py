@@ -1,0 +1,1 @@
+"""The embedded Apache Kafka: its jars, the broker process, the topics."""
