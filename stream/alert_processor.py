@@ -9,7 +9,7 @@ import orjson
 
 from alerts.rules import RuleSet
 from alerts.step import PatientAlerts, step
-from contracts.condition import Alert, Condition, Priority, Provenance, to_builtins
+from contracts.condition import Alert, Condition, Provenance, to_builtins
 from contracts.configuration import Configuration
 from contracts.identity import identity_text, text_identity
 from contracts.quarantine import Quarantined, Reason, encode_raw
@@ -51,8 +51,6 @@ class AlertProcessor:
         self._counts = dict.fromkeys(
             ("records", "applied", "late", "duplicates", "quarantined", "fence_skips", "provisional_withdrawn"), 0
         )
-        self.alerts_written: dict[tuple[Priority, str], int] = {}
-        """Alerts written since creation by (priority, transition), for `biotwin_alerts_total`."""
 
     def process(self, records: Sequence[SourceRecord], now: float) -> list[OutputRecord]:
         """Alerts for `records` (topic `conditions`, in offset order); a record that is no condition is quarantined."""
@@ -131,8 +129,6 @@ class AlertProcessor:
     def _written(self, alert: Alert, provenance: Provenance) -> OutputRecord:
         if alert.transition == "withdrawn":
             self._counts["provisional_withdrawn"] += 1
-        counted = (alert.priority, alert.transition)
-        self.alerts_written[counted] = self.alerts_written.get(counted, 0) + 1
         stamped = msgspec.structs.replace(
             alert, provenance=msgspec.structs.replace(provenance, announced_id=alert.provenance.announced_id)
         )
