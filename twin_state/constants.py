@@ -1,0 +1,104 @@
+"""Configuration as the kernels see it: one named tuple of arrays, made once by `twin_state.configuration`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from twin_state.batch import Float, Int
+
+# Models in the order in which a reading passes them; the number is the model's place in `Constants.base`.
+LATEST, CHANNELS, RULES, PATIENT, BASELINE, NEWS2_MODEL, REHABILITATION, MOMENTS, HEART_RATE_FILTER = range(9)
+MODEL_NAMES: tuple[str, ...] = (
+    "latest",
+    "channels",
+    "rules",
+    "patient",
+    "baseline",
+    "news2",
+    "rehabilitation",
+    "moments",
+    "heart_rate_filter",
+)
+
+# Signals that a model asks for by name; -1 in `Constants.special` where the registry lacks one.
+(
+    HEART_RATE,
+    SPO2,
+    RESPIRATORY_RATE,
+    BODY_TEMPERATURE,
+    SYSTOLIC,
+    CONSCIOUSNESS,
+    SUPPLEMENTAL_OXYGEN,
+    SYMPTOM,
+    POWER,
+) = range(9)
+SPECIAL_SIGNALS: tuple[str, ...] = (
+    "heart_rate",
+    "spo2",
+    "respiratory_rate",
+    "body_temperature",
+    "systolic_pressure",
+    "consciousness",
+    "supplemental_oxygen",
+    "symptom",
+    "power_w",
+)
+
+# Channels made by models; they follow the signals, in this order.
+(
+    NEWS2_LOW,
+    NEWS2_HIGH,
+    NEWS2_SINGLE,
+    HEART_RATE_ABOVE_REST,
+    SYSTOLIC_FALL,
+    SYMPTOM_CHEST_PAIN,
+    SYMPTOM_SYNCOPE,
+    SYMPTOM_OTHER,
+    SILENCE,
+) = range(9)
+DERIVED_CHANNELS: tuple[str, ...] = (
+    "news2_low",
+    "news2_high",
+    "news2_single",
+    "heart_rate_above_rest_pct",
+    "systolic_fall",
+    "symptom_chest_pain",
+    "symptom_syncope",
+    "symptom_other",
+    "silence_s",
+)
+
+ALWAYS, REST, IN_SESSION = range(3)
+
+
+ENABLED, BASE, IDENTITY_BASE = range(3)
+"""Columns of `Constants.models`: 1 where the model runs, and where its columns begin."""
+
+VALIDITY_S, HOLD_S, LATENESS_S, BASELINED = range(4)
+"""Columns of `Constants.channel`; the last two mean something for signals only."""
+
+CHANNEL, WHEN, LIMIT, LIMIT_REQUIRED, INTERRUPTS = range(5)
+"""Columns of `Constants.rule_number`."""
+
+SENSE, THRESHOLD, HYSTERESIS, ONSET_S, CLEAR_S, UPDATE_STEP, LIMIT_OFFSET = range(7)
+"""Columns of `Constants.rule_value`; SENSE is +1 for at_least, -1 for at_most."""
+
+
+class Constants(NamedTuple):
+    """Few wide arrays rather than many narrow ones: every kernel call passes them, and passing an array costs."""
+
+    models: Int
+    special: Int
+    channel: Float
+    rule_number: Int
+    rule_value: Float
+    signals: int
+    channels: int
+    rules: int
+    silence_rule: int
+    past_event_rule: int
+    settling_s: float
+    idle_s: float
+    silence_rest_s: float
+    silence_session_s: float
+    quality_floor: float

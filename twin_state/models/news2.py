@@ -1,0 +1,251 @@
+"""NEWS2, complete: both SpO2 scales, air or oxygen, ACVPU, and a range where inputs are missing or stale.
+
+Source: Royal College of Physicians, National Early Warning Score (NEWS) 2, London 2017, chart 1 to 3. What the chart
+leaves open is fixed so: values are rounded half up to the chart's resolution (integers; temperature 0.1 degree) before
+they are scored, so that bands have neither gap nor overlap; scale 2 counts only by a clinician's order; an input that
+is missing or older than its validity widens the score to [least possible, greatest possible] and is named, never
+invented. Not applicable under 16 years, in pregnancy or with spinal injury, and suspended during an exercise session.
+"""
+
+from __future__ import annotations
+
+import math
+
+from twin_state import constants as c
+from twin_state.batch import Float, Int
+from twin_state.compiled import compiled, inlined
+from twin_state.constants import Constants
+from twin_state.models import patient
+from twin_state.models.latest import channel_fresh, channel_value, set_channel, unset_channel
+
+INPUTS: tuple[str, ...] = (
+    "respiratory_rate",
+    "spo2",
+    "supplemental_oxygen",
+    "systolic_pressure",
+    "heart_rate",
+    "consciousness",
+    "body_temperature",
+)
+"""In chart order; bit n of `missing` stands for the n-th."""
+
+APPLICABLE, UNDER_16, PREGNANT, SPINAL_INJURY, IN_SESSION = range(5)
+REASONS: tuple[str, ...] = (
+    "",
+    "not applicable under 16 years",
+    "not applicable in pregnancy",
+    "not applicable with spinal injury",
+    "suspended during an exercise session",
+)
+
+LEAST_INPUTS_FOR_GREATEST = 5
+"""The greatest possible score is offered to rules only when this many inputs are known: with fewer it would be high
+for every healthy patient with one sensor."""
+
+
+@inlined
+def _half_up(value: float) -> float:
+    return math.floor(value + 0.5)
+
+
+@inlined
+def respiration_points(per_minute: float) -> int:
+    """Points for respiratory rate (1/min)."""
+    x = _half_up(per_minute)
+    if x <= 8:
+        return 3
+    if x <= 11:
+        return 1
+    if x <= 20:
+        return 0
+    return 2 if x <= 24 else 3
+
+
+@inlined
+def spo2_points(percent: float, scale: int, oxygen: int) -> int:
+    """Points for SpO2 (%) on scale 1 or 2; `oxygen` is 1 on supplemental oxygen."""
+    x = _half_up(percent)
+    if scale == 2:
+        if x <= 83:
+            return 3
+        if x <= 85:
+            return 2
+        if x <= 87:
+            return 1
+        if x <= 92 or oxygen == 0:
+            return 0
+        if x <= 94:
+            return 1
+        return 2 if x <= 96 else 3
+    if x <= 91:
+        return 3
+    if x <= 93:
+        return 2
+    return 1 if x <= 95 else 0
+
+
+@inlined
+def systolic_points(mmhg: float) -> int:
+    """Points for systolic pressure (mm[Hg])."""
+    x = _half_up(mmhg)
+    if x <= 90:
+        return 3
+    if x <= 100:
+        return 2
+    if x <= 110:
+        return 1
+    return 0 if x <= 219 else 3
+
+
+@inlined
+def pulse_points(per_minute: float) -> int:
+    """Points for pulse (1/min)."""
+    x = _half_up(per_minute)
+    if x <= 40:
+        return 3
+    if x <= 50:
+        return 1
+    if x <= 90:
+        return 0
+    if x <= 110:
+        return 1
+    return 2 if x <= 130 else 3
+
+
+@inlined
+def temperature_points(celsius: float) -> int:
+    """Points for body temperature (Cel)."""
+    x = _half_up(celsius * 10.0)
+    if x <= 350:
+        return 3
+    if x <= 360:
+        return 1
+    if x <= 380:
+        return 0
+    return 1 if x <= 390 else 2
+
+
+@inlined
+def _reason(k: Constants, f: Float) -> int:
+    at = k.models[c.PATIENT, c.BASE]
+    if f[at + patient.AGE_KNOWN] > 0.0 and f[at + patient.AGE_YEARS] < 16.0:
+        return UNDER_16
+    if f[at + patient.PREGNANT] > 0.0:
+        return PREGNANT
+    if f[at + patient.SPINAL_INJURY] > 0.0:
+        return SPINAL_INJURY
+    if patient.in_session(k, f):
+        return IN_SESSION
+    return APPLICABLE
+
+
+@inlined
+def _known(k: Constants, f: Float, special: int, t: float) -> bool:
+    return k.special[special] >= 0 and channel_fresh(k, f, k.special[special], t)
+
+
+@compiled
+def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
+    """Score the row as of `t` (s) and set the channels news2_low, news2_high and news2_single."""
+    at = k.models[c.NEWS2_MODEL, c.BASE]
+    reason = _reason(k, f)
+    f[at + 1] = float(reason)
+    missing = 0
+    least = 0
+    greatest = 0
+    single = 0
+    known = 0
+
+    if _known(k, f, c.RESPIRATORY_RATE, t):
+        points = respiration_points(channel_value(k, f, k.special[c.RESPIRATORY_RATE]))
+        least += points
+        greatest += points
+        single = max(single, points)
+        known += 1
+    else:
+        missing |= 1
+        greatest += 3
+
+    scale = 2 if f[k.models[c.PATIENT, c.BASE] + patient.SPO2_SCALE] == 2.0 else 1
+    oxygen_known = _known(k, f, c.SUPPLEMENTAL_OXYGEN, t)
+    oxygen = 0
+    if oxygen_known:
+        oxygen = int(channel_value(k, f, k.special[c.SUPPLEMENTAL_OXYGEN]))
+    if _known(k, f, c.SPO2, t):
+        percent = channel_value(k, f, k.special[c.SPO2])
+        on_air = spo2_points(percent, scale, 0)
+        on_oxygen = spo2_points(percent, scale, 1)
+        if oxygen_known:
+            points = on_oxygen if oxygen == 1 else on_air
+            least += points
+            greatest += points
+            single = max(single, points)
+        else:
+            least += min(on_air, on_oxygen)
+            greatest += max(on_air, on_oxygen)
+            single = max(single, min(on_air, on_oxygen))
+        known += 1
+    else:
+        missing |= 2
+        greatest += 3
+
+    if oxygen_known:
+        least += 2 * oxygen
+        greatest += 2 * oxygen
+        known += 1
+    else:
+        missing |= 4
+        greatest += 2
+
+    if _known(k, f, c.SYSTOLIC, t):
+        points = systolic_points(channel_value(k, f, k.special[c.SYSTOLIC]))
+        least += points
+        greatest += points
+        single = max(single, points)
+        known += 1
+    else:
+        missing |= 8
+        greatest += 3
+
+    if _known(k, f, c.HEART_RATE, t):
+        points = pulse_points(channel_value(k, f, k.special[c.HEART_RATE]))
+        least += points
+        greatest += points
+        single = max(single, points)
+        known += 1
+    else:
+        missing |= 16
+        greatest += 3
+
+    if _known(k, f, c.CONSCIOUSNESS, t):
+        points = 0 if channel_value(k, f, k.special[c.CONSCIOUSNESS]) == 0.0 else 3
+        least += points
+        greatest += points
+        single = max(single, points)
+        known += 1
+    else:
+        missing |= 32
+        greatest += 3
+
+    if _known(k, f, c.BODY_TEMPERATURE, t):
+        points = temperature_points(channel_value(k, f, k.special[c.BODY_TEMPERATURE]))
+        least += points
+        greatest += points
+        single = max(single, points)
+        known += 1
+    else:
+        missing |= 64
+        greatest += 3
+
+    f[at] = float(missing)
+    if reason != APPLICABLE or known == 0:
+        unset_channel(k, f, k.signals + c.NEWS2_LOW)
+        unset_channel(k, f, k.signals + c.NEWS2_HIGH)
+        unset_channel(k, f, k.signals + c.NEWS2_SINGLE)
+        return
+    set_channel(k, f, i, k.signals + c.NEWS2_LOW, float(least), t, reading)
+    set_channel(k, f, i, k.signals + c.NEWS2_SINGLE, 1.0 if single == 3 else 0.0, t, reading)
+    if known >= LEAST_INPUTS_FOR_GREATEST:
+        set_channel(k, f, i, k.signals + c.NEWS2_HIGH, float(greatest), t, reading)
+    else:
+        unset_channel(k, f, k.signals + c.NEWS2_HIGH)

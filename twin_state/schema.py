@@ -1,0 +1,117 @@
+"""The declared schema of a row: which model owns which columns, so that bytes can be read by a later build.
+
+A row is one vector of floats and one of 64-bit identities. Fields are per row, per signal, per channel or per rule;
+stored rows name them, and `twin_state.blocks` carries a row over to another layout by those names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from twin_state import constants as c
+from twin_state.batch import Int, Small
+
+SCHEMA_VERSION = 1
+
+Per = Literal["row", "signal", "channel", "rule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`size` columns a row, or one column a signal, channel or rule."""
+
+    name: str
+    per: Per = "row"
+    size: int = 1
+    identity: bool = False
+
+
+PATIENT_FIELDS: tuple[str, ...] = (
+    "t",
+    "admission",
+    "age_known",
+    "age_years",
+    "pregnant",
+    "spinal_injury",
+    "spo2_scale",
+    "session_active",
+    "session_start_t",
+    "session_rest_heart_rate",
+    "limits_expire_t",
+)
+"""Columns of the patient's own facts, in order; `twin_state.models.patient` numbers them."""
+
+FIELDS: dict[int, tuple[Field, ...]] = {
+    c.LATEST: (
+        Field("value", "signal"),
+        Field("t", "signal"),
+        Field("quality", "signal"),
+        Field("reading", "signal", identity=True),
+    ),
+    c.CHANNELS: (Field("value", "channel"), Field("t", "channel"), Field("reading", "channel", identity=True)),
+    c.RULES: (
+        Field("phase", "rule"),
+        Field("since_t", "rule"),
+        Field("onset_t", "rule"),
+        Field("worst", "rule"),
+        Field("opened_by", "rule", identity=True),
+    ),
+    c.PATIENT: (*(Field(name) for name in PATIENT_FIELDS), Field("limits", size=9)),
+    c.BASELINE: (Field("mean", "signal"), Field("scale", "signal"), Field("count", "signal"), Field("t", "signal")),
+    c.NEWS2_MODEL: (Field("missing"), Field("applicable")),
+    c.REHABILITATION: (Field("highest_systolic"), Field("power_at_highest_systolic")),
+    c.MOMENTS: (Field("mean", "signal"), Field("variance", "signal"), Field("z", "signal"), Field("count", "signal")),
+    c.HEART_RATE_FILTER: (Field("mean"), Field("variance")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each field of the enabled models lies. `floats` and `identities` are the widths of the two vectors."""
+
+    signals: tuple[str, ...]
+    channels: tuple[str, ...]
+    rules: tuple[str, ...]
+    enabled: Small
+    base: Int
+    identity_base: Int
+    floats: int
+    identities: int
+    places: dict[tuple[str, str], tuple[bool, int, Per, int]]
+    """(model, field) -> (lies among the identities, first column, per, number of columns)."""
+
+    def place(self, model: str, field: str) -> slice:
+        """The columns of a field; raises `KeyError` where its model is not enabled."""
+        _, first, _, size = self.places[model, field]
+        return slice(first, first + size)
+
+
+def lay_out(signals: tuple[str, ...], rules: tuple[str, ...], models: tuple[str, ...]) -> Layout:
+    """The layout of a row with these signals, rules and enabled models; latest, channels, rules and patient always are.
+
+    Raises `ValueError` for a model that does not exist.
+    """
+    unknown = set(models) - set(c.MODEL_NAMES)
+    if unknown:
+        raise ValueError(f"unknown models: {', '.join(sorted(unknown))}; known: {', '.join(c.MODEL_NAMES)}")
+    always = {"latest", "channels", "rules", "patient"}
+    channels = signals + c.DERIVED_CHANNELS
+    sizes: dict[Per, int] = {"row": 1, "signal": len(signals), "channel": len(channels), "rule": len(rules)}
+    enabled = np.zeros(len(c.MODEL_NAMES), np.int8)
+    base = np.full(len(c.MODEL_NAMES), -1, np.int64)
+    identity_base = np.full(len(c.MODEL_NAMES), -1, np.int64)
+    places: dict[tuple[str, str], tuple[bool, int, Per, int]] = {}
+    widths = [0, 0]
+    for number, name in enumerate(c.MODEL_NAMES):
+        if name not in always and name not in models:
+            continue
+        enabled[number] = 1
+        base[number], identity_base[number] = widths
+        for field in FIELDS[number]:
+            size = field.size if field.per == "row" else sizes[field.per]
+            places[name, field.name] = (field.identity, widths[field.identity], field.per, size)
+            widths[field.identity] += size
+    return Layout(signals, channels, rules, enabled, base, identity_base, widths[0], widths[1], places)
