@@ -30,10 +30,14 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     hashed: bool = False
 
 
-class Tick(msgspec.Struct, frozen=True, tag_field="kind", tag="tick"):
-    """The arrival clock of one partition, written about once a second; `t` in s since the epoch."""
+class Tick(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="tick"):
+    """The arrival clock of one partition, written about once a second; `t` in s since the epoch.
+
+    `closing` says that nothing more will come (the end of a replayed file), so that everything settles.
+    """
 
     t: float
+    closing: bool = False
 
 
 class LoggedCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
