@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -183,3 +184,9 @@ class _Admin:
         await self.client.close()
         if isinstance(error, KafkaError):
             raise TopicsError(f"Kafka at {self.bootstrap}: {error}") from error
+
+
+def topic_bytes(data: Path, name: str) -> int:
+    """Bytes on disk of a topic of the embedded broker; `data` is its data folder."""
+    partitions = (folder for folder in data.glob(f"{name}-*") if folder.name.rpartition("-")[0] == name)
+    return sum(path.stat().st_blocks * 512 for folder in partitions for path in folder.iterdir())

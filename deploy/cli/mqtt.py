@@ -1,0 +1,89 @@
+"""`biotwin mqtt`: run the MQTT broker with the shipped configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from contracts.configuration import Configuration
+    from deploy.mqtt.mosquitto import MosquittoBroker
+
+app = typer.Typer(no_args_is_help=True, help="Run the MQTT broker with the shipped configuration.")
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def embedded_broker(configuration: Configuration) -> MosquittoBroker:
+    """The broker of this installation: sessions and queues stand under the configuration's `data`."""
+    from deploy.errors import UserError
+    from deploy.mqtt.mosquitto import MosquittoBroker
+
+    if configuration.mqtt.host not in LOOPBACK:
+        raise UserError(f"this broker listens on loopback only; mqtt.host is {configuration.mqtt.host}")
+    return MosquittoBroker(Path(configuration.data) / "mqtt", port=configuration.mqtt.port)
+
+
+@app.command()
+def up() -> None:
+    """Start the broker in the background and wait until it admits clients. Does nothing if it runs already."""
+    from deploy.configuration import load_configuration
+
+    broker = embedded_broker(load_configuration())
+    before = broker.process
+    url = broker.start()
+    verb = "runs already" if before is not None else "is up"
+    typer.echo(f"Mosquitto {verb} at {url}, sessions and log in {broker.folder}")
+
+
+@app.command()
+def down() -> None:
+    """Stop the broker cleanly; sessions and queues are kept."""
+    from deploy.configuration import load_configuration
+
+    broker = embedded_broker(load_configuration())
+    if broker.process is None:
+        typer.echo("the MQTT broker does not run")
+        return
+    if broker.stop():
+        typer.echo("the MQTT broker is down")
+    else:
+        typer.echo(f"the MQTT broker did not stop in time and was killed; see {broker.log_file}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def status() -> None:
+    """Say where the broker runs. Exit code 1 if none answers."""
+    from deploy.configuration import load_configuration
+    from deploy.mqtt.mosquitto import MosquittoBroker
+    from deploy.mqtt.probe import mqtt_answers
+
+    configuration = load_configuration()
+    found = MosquittoBroker(Path(configuration.data) / "mqtt").status()
+    if found["pid"] is not None:
+        typer.echo(f"Mosquitto: pid {found['pid']}, port {found['port']}, {found['folder']}")
+    else:
+        typer.echo(f"Mosquitto: not started from here ({found['folder']})")
+    host, port = configuration.mqtt.host, configuration.mqtt.port
+    if not mqtt_answers(host, port):
+        typer.echo(f"no MQTT broker answers at {host}:{port}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"an MQTT broker answers at {host}:{port}")
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop the broker and delete its sessions and queues."""
+    from deploy.configuration import load_configuration
+
+    broker = embedded_broker(load_configuration())
+    if not broker.folder.exists():
+        typer.echo(f"nothing to delete: {broker.folder} does not exist")
+        return
+    if not yes:
+        typer.confirm(f"Delete every session and queued message in {broker.folder}?", abort=True)
+    broker.reset()
+    typer.echo(f"{broker.folder} is gone")
