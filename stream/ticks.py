@@ -1,0 +1,77 @@
+"""Ticks: the arrival clock of each telemetry partition, written by whoever owns it; and the watch over them.
+
+A tick is a record like any other: the core knows the time from the log alone, in life and in replay. Where ticks stand
+still although the partition is read to its end, silence cannot be judged, and one system alarm says so.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+
+from contracts import topics
+from contracts.canonical import canonical_bytes
+from contracts.condition import Alert, ConditionState, to_builtins
+from contracts.identity import identity_text, text_identity
+from contracts.reading import Tick
+from stream.processor import OutputRecord
+
+TICK_EVERY_S = 1.0
+STOPPED_AFTER_S = 10.0
+RULE = "ticks-stopped"
+
+
+def tick_record(topic: str, partition: int, now: float) -> OutputRecord:
+    """One tick of a partition: no key, the partition named."""
+    return OutputRecord(topic, None, msgspec.json.encode(Tick(round(now, 3))), partition)
+
+
+@dataclass(slots=True)
+class TickWatch:
+    """Judges one partition. `seen_at` is the monotonic time at which a tick last passed."""
+
+    partition: int
+    seen_at: float = field(default_factory=time.monotonic)
+    opened: Alert | None = None
+
+    def judge(self, clock: float, now: float, caught_up: bool) -> Alert | None:
+        """The alarm to write, if the partition's ticks have just stopped or come back. A partition with a backlog is
+        not judged: its ticks are in the log, not yet read."""
+        stopped = caught_up and clock - self.seen_at > STOPPED_AFTER_S
+        if stopped and self.opened is None:
+            self.opened = self._alert("onset", now, now, 1)
+            return self.opened
+        if self.opened is not None and clock - self.seen_at < STOPPED_AFTER_S:
+            cleared = self._alert("clear", now, self.opened.onset_t, 2)
+            self.opened = None
+            return cleared
+        return None
+
+    def _alert(self, transition: ConditionState, t: float, onset_t: float, sequence: int) -> Alert:
+        stands = transition == "onset"
+        return Alert(
+            id=identity_text(text_identity(RULE, str(self.partition), f"{onset_t:.3f}")),
+            patient="",
+            rule=RULE,
+            kind="technical",
+            priority="medium" if stands else "none",
+            state="active" if stands else "cleared",
+            transition=transition,
+            stage="settled",
+            t=round(t, 3),
+            onset_t=round(onset_t, 3),
+            sequence=sequence,
+            message=(
+                f"The arrival clock of partition {self.partition} stands still: silent devices are not noticed."
+                if stands
+                else f"The arrival clock of partition {self.partition} runs again."
+            ),
+            source="biotwin worker",
+        )
+
+
+def alert_record(alert: Alert, partition: int) -> OutputRecord:
+    """A system alarm on `alerts`: no key, because it belongs to no patient."""
+    return OutputRecord(topics.ALERTS, None, canonical_bytes(to_builtins(alert)), partition)
