@@ -34,6 +34,6 @@ def apply(store: Store, batch: Batch) -> Effects:
         if why == DONE:
             return Effects(tuple(written))
         if why == NO_NODES:
-            store.grow_nodes(int(batch.count[at]) // 8 + 1)
+            store.grow_nodes(int(batch.values[at]) // 8 + 1)
         elif why == NO_SOURCES:
             store.grow_sources()

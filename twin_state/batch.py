@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     """n records of one partition in offset order, with m values among them.
 
     Shapes: every column has n entries, `signal`, `value` and `quality` m; record j owns values `first[j]` to
-    `first[j] + count[j]`. `t` is measured time, `received_at` arrival time, both s since the epoch. `source`,
+    `first[j] + values[j]`. `t` is measured time, `received_at` arrival time, both s since the epoch. `source`,
     `session`, `sequence` and `reading` are identities (64 bits, as signed numbers). `hashed` is 1 where the sequence
     number is a hash. For commands `signal` is the number of the argument: see `twin_state.models.patient`.
     """
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     reading: Int
     hashed: Small
     first: Int
-    count: Int
+    values: Int
     signal: Int
     value: Float
     quality: Float
@@ -82,7 +82,8 @@ def empty_transitions(capacity: int, floats: int, identities: int) -> Transition
 
 def take_transitions(filled: Transitions, n: int) -> Transitions:
     """The first n transitions, copied out so that the room can be filled again."""
-    return Transitions(*(column[:n].copy() for column in filled))
+    number, measure, state, identities = filled
+    return Transitions(number[:n].copy(), measure[:n].copy(), state[:n].copy(), identities[:n].copy())
 
 
 APPLIED, LATE, DUPLICATES, FENCE_SKIPS, COMMANDS, TICKS, WITHDRAWALS = range(7)

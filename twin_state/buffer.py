@@ -48,7 +48,7 @@ def _before(s: Columns, a: int, b: int) -> bool:
 @compiled
 def insert(s: Columns, row: int, b: Batch, j: int, t: float) -> int:
     """Put record j into the row's list as of `t` (s). Returns its first node if it went to the end, else -1."""
-    parts = nodes_needed(b.count[j])
+    parts = nodes_needed(b.values[j])
     first = -1
     in_order = True
     for part in range(parts):
@@ -65,7 +65,7 @@ def insert(s: Columns, row: int, b: Batch, j: int, t: float) -> int:
         s.node_number[node, KEY_SEQUENCE] = b.sequence[j]
         s.node_number[node, KEY_READING] = b.reading[j]
         begin = b.first[j] + part * VALUES_PER_NODE
-        count = min(VALUES_PER_NODE, b.first[j] + b.count[j] - begin)
+        count = min(VALUES_PER_NODE, b.first[j] + b.values[j] - begin)
         s.node_number[node, NODE_COUNT] = count
         for n in range(count):
             s.node_signal[node, n] = b.signal[begin + n]

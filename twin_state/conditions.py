@@ -257,7 +257,7 @@ def threshold_of(k: Constants, f: Float, rule: int, t: float) -> tuple[float, in
             return personal + k.rule_value[rule, c.LIMIT_OFFSET], 1
         if k.rule_number[rule, c.LIMIT_REQUIRED]:
             return float("nan"), 0
-    return k.rule_value[rule, c.THRESHOLD], 0  # type: ignore[return-value]
+    return k.rule_value[rule, c.THRESHOLD], 0
 
 
 @compiled
@@ -333,10 +333,8 @@ def evaluate(
         phase = f[phase_at + rule]
         threshold, personal = threshold_of(k, f, rule, t)
         idle = discharged or threshold != threshold  # noqa: PLR0124  nan: the limit it needs is not set
-        if k.rule_number[rule, c.WHEN] == c.REST and session:
-            idle = True
-        elif k.rule_number[rule, c.WHEN] == c.IN_SESSION and not session:
-            idle = True
+        when = k.rule_number[rule, c.WHEN]
+        idle = idle or (when == c.REST and session) or (when == c.IN_SESSION and not session)
         value = channel_value(k, f, channel)
         if idle:
             if phase >= PRESENT and fold == FOLD_SETTLED:

@@ -1,4 +1,4 @@
-"""The walk over a batch: fence, repeats, lateness, buffer, live row, settled row, ticks. `twin_state.apply` drives it."""
+"""The walk over a batch: fence, repeats, lateness, buffer, live row, settled row, ticks. Driven by `apply`."""
 
 from __future__ import annotations
 
@@ -112,15 +112,29 @@ def _past_event(k: Constants, s: Columns, out: Transitions, row: int, batch: Bat
     f = s.live[row]
     i = s.live_identities[row]
     session = patient.in_session(k, f)
-    for n in range(batch.first[j], batch.first[j] + batch.count[j]):
+    for n in range(batch.first[j], batch.first[j] + batch.values[j]):
         signal = batch.signal[n]
         value = batch.value[n]
         if signal == k.special[c.SYMPTOM]:
             if value > 0.0:
                 write(
-                    s, out, row, k.past_event_rule, b.PAST_EVENT, b.SETTLED, batch.t[j], batch.t[j], batch.reading[j],
-                    signal, value, 1.0, 0, j, f, i,
-                )  # fmt: skip
+                    s,
+                    out,
+                    row,
+                    k.past_event_rule,
+                    b.PAST_EVENT,
+                    b.SETTLED,
+                    batch.t[j],
+                    batch.t[j],
+                    batch.reading[j],
+                    signal,
+                    value,
+                    1.0,
+                    0,
+                    j,
+                    f,
+                    i,
+                )
                 return
             continue
         if batch.quality[n] < k.quality_floor:
@@ -135,9 +149,23 @@ def _past_event(k: Constants, s: Columns, out: Transitions, row: int, batch: Bat
             threshold, personal = threshold_of(k, f, rule, batch.t[j])
             if k.rule_value[rule, c.SENSE] * (value - threshold) >= 0.0:
                 write(
-                    s, out, row, k.past_event_rule, b.PAST_EVENT, b.SETTLED, batch.t[j], batch.t[j], batch.reading[j],
-                    signal, value, threshold, personal, j, f, i,
-                )  # fmt: skip
+                    s,
+                    out,
+                    row,
+                    k.past_event_rule,
+                    b.PAST_EVENT,
+                    b.SETTLED,
+                    batch.t[j],
+                    batch.t[j],
+                    batch.reading[j],
+                    signal,
+                    value,
+                    threshold,
+                    personal,
+                    j,
+                    f,
+                    i,
+                )
                 return
 
 
@@ -147,9 +175,23 @@ def _end_silence(k: Constants, s: Columns, out: Transitions, row: int, t: float,
     if since > 0.0:
         s.row_time[row, SILENT_SINCE] = 0.0
         write(
-            s, out, row, k.silence_rule, b.CLEAR, b.SETTLED, max(t, since), since, s.row_number[row, LAST_READING], 0, 0.0, 0.0, 0, j,
-            s.live[row], s.live_identities[row],
-        )  # fmt: skip
+            s,
+            out,
+            row,
+            k.silence_rule,
+            b.CLEAR,
+            b.SETTLED,
+            max(t, since),
+            since,
+            s.row_number[row, LAST_READING],
+            0,
+            0.0,
+            0.0,
+            0,
+            j,
+            s.live[row],
+            s.live_identities[row],
+        )
 
 
 @compiled
@@ -159,9 +201,9 @@ def _arrive(k: Constants, s: Columns, out: Transitions, batch: Batch, j: int) ->
     t = batch.t[j]
     bound = 0.0
     if not command:
-        for n in range(batch.first[j], batch.first[j] + batch.count[j]):
+        for n in range(batch.first[j], batch.first[j] + batch.values[j]):
             bound = max(bound, k.channel[batch.signal[n], c.LATENESS_S])
-        if batch.count[j] == 0:
+        if batch.values[j] == 0:
             bound = k.settling_s
     on_time = command or t >= max(s.row_time[row, CLOCK] - bound, s.row_time[row, WATERMARK])
     seen = duplicates.check(s, row, batch.source[j], batch.session[j], batch.sequence[j], batch.hashed[j] == 1, on_time)
@@ -233,9 +275,23 @@ def _tick_row(k: Constants, s: Columns, out: Transitions, row: int, t: float, cl
         s.row_number[row, DIRTY] = 1
         s.row_number[row, UNPUBLISHED] = 1
         write(
-            s, out, row, k.silence_rule, b.ONSET, b.SETTLED, since, since, s.row_number[row, LAST_READING], 0, allowed, allowed, 0, j,
-            f, s.live_identities[row],
-        )  # fmt: skip
+            s,
+            out,
+            row,
+            k.silence_rule,
+            b.ONSET,
+            b.SETTLED,
+            since,
+            since,
+            s.row_number[row, LAST_READING],
+            0,
+            allowed,
+            allowed,
+            0,
+            j,
+            f,
+            s.live_identities[row],
+        )
     return True
 
 
@@ -257,7 +313,7 @@ def apply_records(k: Constants, s: Columns, batch: Batch, out: Transitions, rows
         s.counters[UNSETTLED_ROW] = 0
     for j in range(begin, batch.kind.shape[0]):
         kind = batch.kind[j]
-        if kind == b.TICK or kind == b.CLOSING:
+        if kind in (b.TICK, b.CLOSING):
             for row in range(s.counters[NEXT_ROW], rows):
                 if s.row_number[row, FENCE] <= batch.offset[j] and not _tick_row(
                     k, s, out, row, batch.t[j], kind == b.CLOSING, j
@@ -273,7 +329,7 @@ def apply_records(k: Constants, s: Columns, batch: Batch, out: Transitions, rows
         if batch.offset[j] < s.row_number[row, FENCE]:
             s.counters[b.FENCE_SKIPS] += 1
             continue
-        if s.free[NODES_LEFT] < nodes_needed(batch.count[j]):
+        if s.free[NODES_LEFT] < nodes_needed(batch.values[j]):
             return j, NO_NODES
         if s.free[SOURCES_LEFT] < 1 or s.free[RINGS_LEFT] < 1:
             return j, NO_SOURCES

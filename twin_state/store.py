@@ -96,15 +96,15 @@ class Store:
         self._chain(extra.node_number[:, NODE_NEXT], count, NODE_FREE)
         self._concatenate(extra, ("node_time", "node_number", "node_signal", "node_value"))
 
-    def grow_sources(self) -> None:
-        """Make room for more sources or rings, whichever ran out."""
+    def grow_sources(self, at_least: int = 1) -> None:
+        """Make room for more sources or rings, whichever there are too few of."""
         old = self.columns
-        if old.free[SOURCES_LEFT] < 1:
+        if old.free[SOURCES_LEFT] < at_least:
             count = old.source.shape[0]
             extra = empty_columns(0, 0, count, 0, 1, 1)
             self._chain(extra.source[:, NEXT_SOURCE], count, SOURCE_FREE)
             self._concatenate(extra, ("source", "source_window"))
-        if old.free[RINGS_LEFT] < 1:
+        if old.free[RINGS_LEFT] < at_least:
             count = old.ring.shape[0]
             extra = empty_columns(0, 0, 0, count, 1, 1)
             self._chain(extra.ring[:, 0], count, RING_FREE)

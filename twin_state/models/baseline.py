@@ -1,7 +1,7 @@
 """Personal baseline of each signal at rest: robust exponentially weighted mean and scale.
 
-With a = 1 - exp(-dt / tau), tau = 24 h, dt the time since the last value that taught it (at most 60 s, so that an outage
-does not make one value weigh like a day), and during the first 60 values a = 1 / n where that is larger:
+With a = 1 - exp(-dt / tau), tau = 24 h, dt the time since the last value that taught it (at most 60 s, so that an
+outage does not make one value weigh like a day), and during the first 60 values a = 1 / n where that is larger:
 
     d      = clip(x - mean, -3 scale, +3 scale)          Huber's clipping, once 60 values are in
     mean  <- mean + a d
