@@ -38,6 +38,7 @@ from prometheus_client.exposition import choose_encoder
 
 from contracts.configuration import Configuration
 from contracts.metrics import ProcessMetrics
+from deploy.configuration import load_configuration
 
 T = TypeVar("T")
 
@@ -276,3 +277,23 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(with_stop())
+
+
+def run_process(
+    name: str, main: Callable[[Configuration, ProcessMetrics, asyncio.Event], Coroutine[Any, Any, object]]
+) -> int:
+    """A whole process that needs no more than this: configuration, logs, metrics, `main` to its end; the exit code.
+
+    It counts as ready while `main` runs. An `int` that `main` returns is the exit code, anything else is 0.
+    """
+    configuration = load_configuration()
+    configure_logging(name)
+    metrics = ProcessMetrics()
+
+    async def with_endpoint(stop: asyncio.Event) -> object:
+        with serve_metrics(configuration, metrics, name) as endpoint:
+            endpoint.set_ready(True)
+            return await main(configuration, metrics, stop)
+
+    result = run(with_endpoint)
+    return result if isinstance(result, int) else 0
