@@ -178,7 +178,9 @@ def bedside_monitor(pressure_period_s: float, start_t: float) -> Sensor:
             values["spo2"] = round(float(vitals.measured_spo2[patient]))
         yield Measured("vitals", 0.0, values, _quality(vitals, patient))
         if since_s % 60.0 < 1.0:
-            yield Measured("temperature", 0.011, {"body_temperature": round(float(vitals.body_temperature[patient]), 1)})
+            yield Measured(
+                "temperature", 0.011, {"body_temperature": round(float(vitals.body_temperature[patient]), 1)}
+            )
         # Cuffs do not all inflate at once: each patient's has its own place in the period, the first comes at once.
         if since_s < 1.0 or (since_s + patient * 7.0) % pressure_period_s < 1.0:
             systolic = float(vitals.systolic_pressure[patient])

@@ -29,7 +29,6 @@ from contracts.signals import default_registry
 from deploy.errors import UserError
 from ingest.bindings import BindingTable
 from ingest.core import IngestCore, held_reading
-from stream.processor import OutputRecord
 from stream.router import RECEIVED_AT_HEADER, RouterProcessor
 
 CLOSING_S = 15

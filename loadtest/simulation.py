@@ -225,7 +225,7 @@ class Simulation:
         measured: devices.Measured,
         t: float,
         batches: dict[str, list[Reading]],
-        connected: bool,  # noqa: FBT001
+        connected: bool,
     ) -> None:
         faults, rng = self.plan.faults, self._rng
         if faults.reboot and rng.random() < faults.reboot:

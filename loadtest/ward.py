@@ -130,7 +130,7 @@ class Ward:
         plan: EventPlan = LIFELIKE,
         rehabilitation_share: float = 0.3,
     ) -> None:
-        if patients < 1 or not 0 < duration_s:
+        if patients < 1 or not duration_s > 0:
             raise ValueError(f"a ward has at least one patient and some time, got {patients} and {duration_s:g} s")
         self.patients = patients
         self.duration_s = duration_s
@@ -150,7 +150,9 @@ class Ward:
         self.scale_2: BoolArray = ~fit & (rng.random(patients) < 0.03)
         self.gain_bpm_per_w = rng.uniform(0.3, 0.5, patients)
         self.age_years = rng.integers(35, 90, patients)
-        self.events = tuple(sorted(self._plan_events(np.random.default_rng(events)), key=lambda e: (e.start_t, e.patient)))
+        self.events = tuple(
+            sorted(self._plan_events(np.random.default_rng(events)), key=lambda e: (e.start_t, e.patient))
+        )
 
     def kind(self, patient: int) -> PatientKind:
         """On a ward with a bedside monitor, or in rehabilitation with a chest strap."""

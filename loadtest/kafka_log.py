@@ -1,0 +1,77 @@
+"""Reading Kafka from the side: whole topics from their beginning, ends and commits. Never part of any group's work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from loadtest.replay_output import KeyedValue
+
+READ_TIMEOUT_S = 60.0
+
+
+async def _partitions(consumer: Any, topic: str) -> list[TopicPartition]:
+    await consumer.topics()
+    return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+
+
+async def read_topic(bootstrap: str, topic: str) -> AsyncIterator[Any]:
+    """Every record that stands in the topic now (`ConsumerRecord`), partition by partition mixed, each in order.
+
+    Raises `TimeoutError` when Kafka stops answering on the way.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partitions = await _partitions(consumer, topic)
+        if not partitions:
+            return
+        ends = await consumer.end_offsets(partitions)
+        begins = await consumer.beginning_offsets(partitions)
+        open_partitions = {one for one in partitions if begins[one] < ends[one]}
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        while open_partitions:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                fetched = await consumer.getmany(timeout_ms=500, max_records=20_000)
+            for partition, records in fetched.items():
+                for record in records:
+                    if record.offset < ends[partition]:
+                        yield record
+            for partition in list(open_partitions):
+                if await consumer.position(partition) >= ends[partition]:
+                    open_partitions.discard(partition)
+    finally:
+        await consumer.stop()
+
+
+async def keyed_values(bootstrap: str, topic: str) -> list[KeyedValue]:
+    """(key, value) of every record in the topic."""
+    return [(record.key, record.value) async for record in read_topic(bootstrap, topic)]
+
+
+async def end_offsets(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+    """The next offset of each partition of the topics."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [one for topic in topics for one in await _partitions(consumer, topic)]
+        ends = await consumer.end_offsets(partitions)
+    finally:
+        await consumer.stop()
+    return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
+
+
+async def committed_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
+    """What the group has committed."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return {(partition.topic, partition.partition): meta.offset for partition, meta in found.items()}

@@ -1,0 +1,95 @@
+"""The pipeline in memory: the same processors that the worker drives, one for each partition, without Kafka.
+
+`biotwin replay --through core`, the fuzz bench and the tests run on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from stream.twin_processor import TwinProcessor
+
+from alerts.rules import load_rules
+from contracts import topics
+from contracts.configuration import Configuration
+from loadtest.replay_input import Record
+from stream.alert_processor import AlertProcessor
+from stream.processor import OutputRecord, PartitionProcessor
+
+BATCH_RECORDS = 2000
+
+
+class LoggedRecord(NamedTuple):
+    """A record as a processor reads it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Pipeline:
+    """Telemetry in, everything the worker would write out, by topic. `batch_records` may be anything from 1 on."""
+
+    def __init__(self, configuration: Configuration, batch_records: int = BATCH_RECORDS) -> None:
+        partitions = configuration.kafka.partitions
+        self._batch_records = batch_records
+        self._partitions = partitions
+        rules = load_rules(configuration.worker.rules)
+        self.twins: list[PartitionProcessor] = [TwinProcessor(configuration, p) for p in range(partitions)]
+        self.alerts: list[PartitionProcessor] = [AlertProcessor(configuration, p, rules) for p in range(partitions)]
+        self._pending: list[list[LoggedRecord]] = [[] for _ in range(partitions)]
+        self._telemetry_ends = [0] * partitions
+        self._condition_ends = [0] * partitions
+        self.output: dict[str, list[OutputRecord]] = {}
+
+    def run(self, records: Iterable[Record], now: float = 0.0) -> None:
+        """Take in records and apply them all. `now` goes into provenance."""
+        for record in records:
+            if record.topic != topics.TELEMETRY:
+                self._keep(OutputRecord(record.topic, record.key, record.value))
+                continue
+            partition = record.partition
+            pending = self._pending[partition]
+            pending.append(LoggedRecord(self._telemetry_ends[partition], record.key, record.value, record.headers))
+            self._telemetry_ends[partition] += 1
+            if len(pending) >= self._batch_records:
+                self._apply(partition, now)
+        for partition in range(self._partitions):
+            self._apply(partition, now)
+
+    def finish(self, now: float = 0.0) -> None:
+        """Write what the processors held back."""
+        for partition, twin in enumerate(self.twins):
+            self._pass_on(partition, twin.flush(now), now)
+            for output in self.alerts[partition].flush(now):
+                self._keep(output)
+
+    def counters(self) -> dict[str, int]:
+        """The twin processors' totals over all partitions."""
+        total: dict[str, int] = {}
+        for twin in self.twins:
+            for name, count in twin.counters().items():
+                total[name] = total.get(name, 0) + count
+        return total
+
+    def _apply(self, partition: int, now: float) -> None:
+        batch = self._pending[partition]
+        if batch:
+            self._pending[partition] = []
+            self._pass_on(partition, self.twins[partition].process(batch, now), now)
+
+    def _pass_on(self, partition: int, outputs: list[OutputRecord], now: float) -> None:
+        conditions: list[LoggedRecord] = []
+        for output in outputs:
+            self._keep(output)
+            if output.topic == topics.CONDITIONS:
+                conditions.append(LoggedRecord(self._condition_ends[partition], output.key, output.value))
+                self._condition_ends[partition] += 1
+        if conditions:
+            for output in self.alerts[partition].process(conditions, now):
+                self._keep(output)
+
+    def _keep(self, output: OutputRecord) -> None:
+        self.output.setdefault(output.topic, []).append(output)

@@ -1,0 +1,147 @@
+"""`biotwin replay`: recorded payloads through the pipeline, in memory or through a real Kafka and a real worker.
+
+Both ways share the intake (`replay_input`) and the form of the output (`replay_output`), so that what they write is the
+same bytes. No clock decides anything: ticks stand in the log with the times of the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from contracts import topics
+from contracts.configuration import Configuration
+from deploy.errors import UserError
+from deploy.kafka.broker import Broker
+from deploy.kafka.topics import create_topics
+from loadtest.guardian import Guardian
+from loadtest.kafka_log import committed_offsets, end_offsets, keyed_values
+from loadtest.pipeline import Pipeline
+from loadtest.processes import Child, ChildError, environment_of
+from loadtest.replay_input import Intake, Record, read_lines
+from loadtest.replay_output import FILES, KeyedValue, write_files
+
+OUTSTANDING_SENDS = 2000
+APPLY_TIMEOUT_S = 600.0
+
+
+def replay_through_core(configuration: Configuration, files: Sequence[Path], out: Path) -> dict[str, int]:
+    """Replay in memory; returns the number of lines of each output file."""
+    pipeline = Pipeline(configuration)
+    pipeline.run(Intake(configuration).records(read_lines(files)))
+    pipeline.finish()
+    by_topic = {topic: ((record.key, record.value) for record in records) for topic, records in pipeline.output.items()}
+    return write_files(out, by_topic)
+
+
+def replay_through_kafka(
+    configuration: Configuration, files: Sequence[Path], out: Path, *, foreign: bool
+) -> dict[str, int]:
+    """Replay through Kafka and a `biotwin worker` of its own; returns the number of lines of each output file.
+
+    With `foreign` the configuration's Kafka is used, which must hold no telemetry; else one is started for this replay
+    and removed with everything in it.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="biotwin-replay-")))
+        guardian = stack.enter_context(Guardian())
+        if not foreign:
+            broker = Broker(folder / "kafka")
+            stack.callback(broker.stop)
+            broker.start()
+            if broker.process is not None:
+                guardian.guard(broker.process.pid)
+            kafka = msgspec.structs.replace(configuration.kafka, bootstrap=broker.bootstrap)
+            configuration = msgspec.structs.replace(configuration, kafka=kafka)
+        configuration = msgspec.structs.replace(configuration, data=str(folder))
+        return asyncio.run(_replay_through_kafka(configuration, files, out, guardian))
+
+
+async def _replay_through_kafka(
+    configuration: Configuration, files: Sequence[Path], out: Path, guardian: Guardian
+) -> dict[str, int]:
+    bootstrap = configuration.kafka.bootstrap
+    await create_topics(bootstrap, configuration)
+    if any((await end_offsets(bootstrap, [topics.TELEMETRY])).values()):
+        raise UserError(f"the Kafka at {bootstrap} already holds telemetry; a replay needs one that is empty")
+    await produce(bootstrap, Intake(configuration).records(read_lines(files)))
+    environment = environment_of(configuration, worker__ticks="false")
+    worker = Child("worker", ["worker"], configuration, environment, Path(configuration.data) / "worker.log", guardian)
+    try:
+        await all_applied(configuration, [worker])
+    finally:
+        status = await asyncio.to_thread(worker.end)
+    if status != 0:
+        raise ChildError(f"the worker ended with status {status}")
+    await _check_committed(configuration)
+    by_topic: dict[str, list[KeyedValue]] = {topic: await keyed_values(bootstrap, topic) for topic in FILES}
+    return write_files(out, by_topic)
+
+
+async def produce(bootstrap: str, records: Iterable[Record]) -> int:
+    """Write records to their topics and partitions, in order; returns how many. Raises aiokafka's errors."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=5, max_request_size=8 * 1024 * 1024
+    )
+    await producer.start()
+    sent = 0
+    outstanding: list[asyncio.Future[object]] = []
+    try:
+        for record in records:
+            outstanding.append(
+                await producer.send(
+                    record.topic, record.value, key=record.key, partition=record.partition, headers=record.headers
+                )
+            )
+            sent += 1
+            if len(outstanding) >= OUTSTANDING_SENDS:
+                await asyncio.gather(*outstanding)
+                outstanding.clear()
+        await asyncio.gather(*outstanding)
+    finally:
+        await producer.stop()
+    return sent
+
+
+async def all_applied(
+    configuration: Configuration, workers: Sequence[Child], timeout_s: float = APPLY_TIMEOUT_S
+) -> None:
+    """Wait until the workers have applied all telemetry and all conditions that follow from it.
+
+    Asked of their own counters of lag, in this order so that nothing slips between: first the twin agent, then the
+    alert agent. Raises `ChildError` when a worker ends, `TimeoutError` when time is up.
+    """
+    deadline = time.monotonic() + timeout_s
+    quiet = 0
+    ends: dict[tuple[str, int], int] = {}
+    while quiet < 2:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not everything was applied within {timeout_s:g} s")
+        for worker in workers:
+            if worker.returncode is not None:
+                raise ChildError(f"{worker.name} ended with status {worker.returncode}; see {worker.log}")
+        now = await end_offsets(configuration.kafka.bootstrap, [topics.TELEMETRY, topics.CONDITIONS, topics.ALERTS])
+        counters = [await asyncio.to_thread(worker.counters) for worker in workers]
+        ready = all(found.get("biotwin_ready") == 1.0 for found in counters)
+        lag = sum(found.get(f'biotwin_lag_records{{agent="{agent}"}}', 0.0) for found in counters for agent in AGENTS)
+        quiet = quiet + 1 if ready and lag == 0 and now == ends else 0
+        ends = now
+        await asyncio.sleep(0.7)
+
+
+AGENTS = ("twin", "alerts")
+
+
+async def _check_committed(configuration: Configuration) -> None:
+    ends = await end_offsets(configuration.kafka.bootstrap, [topics.TELEMETRY, topics.CONDITIONS])
+    committed = await committed_offsets(configuration.kafka.bootstrap, configuration.kafka.group)
+    behind = {place: end - committed.get(place, 0) for place, end in ends.items() if committed.get(place, 0) < end}
+    if behind:
+        raise ChildError(f"the worker ended before everything was applied: {behind}")
