@@ -97,8 +97,8 @@ class Device:
     def _write_senml(self, measured: Measured, t: float, *, nan: bool) -> Reading:
         records: list[dict[str, object]] = []
         for signal, value in measured.values.items():
-            for one in value if isinstance(value, list) else [value]:
-                records.append({"n": signal, "vs" if isinstance(one, str) else "v": one})
+            several = value if isinstance(value, list) else [value]
+            records.extend({"n": signal, "vs" if isinstance(one, str) else "v": one} for one in several)
         records[0] = {"bn": f"{self.name}:{measured.stream}:", "bt": t} | records[0]
         text = orjson.dumps(records)
         if nan:

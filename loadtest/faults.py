@@ -10,8 +10,8 @@ import msgspec
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Probability of each fault for one reading, and the sizes.
 
-    `loss` never leaves the device, though its sequence number is used up. `duplicates` is sent twice, the copy up to 2 s
-    later. `reordering` is held back by up to `reordering_max_s`. `nan` carries a NaN instead of its first value.
+    `loss` never leaves the device, though its sequence number is used up. `duplicates` is sent twice, the copy up
+    to 2 s later. `reordering` is held back by up to `reordering_max_s`. `nan` carries a NaN instead of its first value.
     `garbage` arrives as broken bytes. `reboot` makes the device choose a new session and count from 0. `skew_s` is the
     standard deviation of the devices' clock error (at most 3 times that).
     """

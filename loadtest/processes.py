@@ -113,7 +113,7 @@ class Child:
             )
 
     def counters(self) -> dict[str, float]:
-        """Its metrics: each sample by name, and by name{label="value",…} where it has labels. Empty while unreachable."""
+        """Its metrics: each sample by name, by name{label="value",…} where it has labels. Empty while unreachable."""
         endpoint = self.endpoint()
         if endpoint is None:
             return {}

@@ -3,10 +3,12 @@
 heartpy's wheel carries `heartpy/data/data2.csv`: 128 s of finger photoplethysmography of a person, with times in ms.
 Only that file is read; the package itself is not imported.
 
-Beats are found by a moving threshold: a sample belongs to a beat while it lies above the mean of the 0.75 s around it by
-more than the signal's standard deviation over 4 s; the beat's time is the highest sample of that stretch. Two beats
-closer than 0.35 s are one. Samples of 0 mean that the sensor had no contact: nothing within 1 s of one is looked at. RR intervals follow; an interval more than 30 % from the median of the nine around it is left out
-as an artefact of detection, and so is one among neighbours that scatter by more than 12 %. That is enough for clean recordings such as this one and for nothing else.
+Beats are found by a moving threshold: a sample belongs to a beat while it lies above the mean of the 0.75 s around it
+by more than the signal's standard deviation over 4 s; the beat's time is the highest sample of that stretch. Two beats
+closer than 0.35 s are one. Samples of 0 mean that the sensor had no contact: nothing within 1 s of one is looked at.
+RR intervals follow; an interval more than 30 % from the median of the nine around it is left out as an artefact of
+detection, and so is one among neighbours that scatter by more than 12 %. That is enough for clean recordings such as
+this one and for nothing else.
 """
 
 from __future__ import annotations

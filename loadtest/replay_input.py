@@ -97,7 +97,7 @@ def _parse(text: bytes, place: str) -> Line:
         raise ReplayError(f"{place}: not JSON ({error})") from error
     if not isinstance(document, dict):
         raise ReplayError(f"{place}: an object is wanted")
-    received_at = document.get("received_at")
+    received_at: Any = document.get("received_at")
     if type(received_at) not in (int, float):
         raise ReplayError(f"{place}: `received_at` is missing or no number (s since the epoch)")
     if "command" in document:

@@ -6,6 +6,7 @@ Deterministic: the same `SimulationPlan` gives the same stream, byte for byte. N
 from __future__ import annotations
 
 import heapq
+from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import blake2b
 from random import Random
@@ -295,8 +296,6 @@ def replay_lines(simulation: Simulation) -> Iterator[bytes]:
 
 def _payload(payload: bytes) -> object:
     """As text where it is UTF-8, so that numbers keep their spelling; else in base64."""
-    from base64 import b64encode
-
     try:
         return payload.decode()
     except UnicodeDecodeError:

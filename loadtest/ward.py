@@ -48,7 +48,7 @@ class Event(msgspec.Struct, frozen=True):
 @dataclass(frozen=True)
 class EventPlan:
     """How often events come. `mean_gap_s` lies between two events of one patient, in s; `duration_s` is the shortest
-    and longest an event lasts, `ramp_s` how long a deterioration takes to be fully there; `weights` how the kinds share.
+    and longest an event lasts, `ramp_s` how long a deterioration takes to be fully there; `weights` how kinds share.
     """
 
     mean_gap_s: float
@@ -91,8 +91,8 @@ CALM = EventPlan(mean_gap_s=np.inf, duration_s=(1.0, 1.0), ramp_s=1.0)
 class Vitals(NamedTuple):
     """One second of the whole ward; every column has one entry a patient, units as in the signal registry.
 
-    `measured_*` may be an artefact with a low `quality` (0..1), or missing: where `contact` is False nothing is measured.
-    `connected` is False during an outage: what is measured then arrives in a burst after it.
+    `measured_*` may be an artefact with a low `quality` (0..1), or missing: where `contact` is False nothing is
+    measured. `connected` is False during an outage: what is measured then arrives in a burst after it.
     """
 
     t: float
