@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from alerts.rules import Notice, Rule
 from contracts.condition import Condition, Evidence
+from contracts.signals import default_registry
 
 PLAIN_NAMES: dict[str, str] = {
     "spo2": "SpO2",
@@ -22,29 +23,57 @@ PLAIN_NAMES: dict[str, str] = {
 
 
 def render_message(rule: Notice | None, condition: Condition) -> str:
-    """One sentence, e.g. "NEWS2 is 7 (6 to 9 possible; temperature missing), limit 7: emergency assessment.".
+    """What happened, in one sentence: the rule's own where the condition stands, another where it ends."""
+    if condition.state == "withdrawn":
+        return "Withdrawn: with readings that arrived since, the limit was not passed."
+    if condition.state != "clear":
+        return standing_message(rule, condition)
+    if rule is not None and rule.cleared:
+        return rule.cleared.format_map(_fields(rule, condition))
+    evidence = condition.evidence
+    if evidence is None:
+        return f"Over: {condition.rule}."
+    name = plain_name(evidence.channel)
+    value = value_text(evidence.channel, evidence.value)
+    return f"Over: {name} is now {value}{_range(evidence)}."
+
+
+def standing_message(rule: Notice | None, condition: Condition) -> str:
+    """The sentence while a condition stands, e.g. "NEWS2 is 7 (6 to 9 possible; temperature missing), limit 7.".
 
     A template may name {value}, {threshold}, {below} (the first whole number above the threshold), {limit} ("limit 7"
     or "personal limit 120"), {range} and {missing} (empty and "nothing" where all inputs are known), {channel} and
     {onset}. Without a rule (it is no longer in force) the sentence is made from the evidence alone.
     """
-    evidence = condition.evidence
     if rule is None:
-        return f"{condition.rule}{_comparison(evidence)} (this rule is no longer in force)."
+        return f"{condition.rule}{_comparison(condition.evidence)} (this rule is no longer in force)."
+    return rule.message.format_map(_fields(rule, condition))
+
+
+def _fields(rule: Notice, condition: Condition) -> dict[str, str]:
+    evidence = condition.evidence
+    onset = time_text(condition.onset_t)
     if evidence is None:
-        fields = dict.fromkeys(("value", "threshold", "below", "limit"), "unknown")
-        fields |= {"range": "", "missing": "nothing", "channel": "the value"}
-    else:
-        fields = {
-            "value": number_text(evidence.value),
-            "threshold": number_text(evidence.threshold),
-            "below": number_text(evidence.threshold, whole=True),
-            "limit": _limit(rule, evidence),
-            "range": _range(evidence),
-            "missing": _listed(evidence.missing) or "nothing",
-            "channel": plain_name(evidence.channel),
-        }
-    return rule.message.format_map(fields | {"onset": time_text(condition.onset_t)})
+        unknown = dict.fromkeys(("value", "threshold", "below", "limit"), "unknown")
+        return unknown | {"range": "", "missing": "nothing", "channel": "the value", "onset": onset}
+    return {
+        "value": value_text(evidence.channel, evidence.value),
+        "threshold": number_text(evidence.threshold),
+        "below": number_text(evidence.threshold, whole=True),
+        "limit": _limit(rule, evidence),
+        "range": _range(evidence),
+        "missing": _listed(evidence.missing) or "nothing",
+        "channel": plain_name(evidence.channel),
+        "onset": onset,
+    }
+
+
+def value_text(channel: str, value: float) -> str:
+    """A channel's value in a sentence: the name of a code, else the number."""
+    registry = default_registry()
+    codes = registry[channel].codes if channel in registry else {}
+    names = [name for name, code in codes.items() if code == value]
+    return names[0].replace("_", " ") if names else number_text(value)
 
 
 def number_text(value: float, *, whole: bool = False) -> str:

@@ -2,7 +2,8 @@
 
 An alert is announced by a provisional onset or by a settled one. A settled record always wins: it confirms what was
 announced, and it stands on its own where nothing was. A record that repeats (the twin agent writes again what it wrote
-before a crash) changes nothing.
+before a crash) changes nothing: settled transitions of one alert never go back in event time, so an older one is known
+as a repeat even where the alert has closed and come back meanwhile.
 
 `Alert.sequence` counts settled transitions apart from the others, each from 1, so that the settled journal is the same
 whether or not a provisional notice went before. A withdrawal takes back a provisional notice and is counted with those.
@@ -15,17 +16,23 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from alerts.messages import render_message
-from alerts.rules import RuleSet
-from contracts.condition import Alert, AlertState, Condition, ConditionState, Provenance, Stage
+from alerts.rules import PAST_EVENT, RuleSet
+from contracts.condition import Alert, AlertState, Condition, Provenance, Stage
 
 Life = Literal["absent", "provisional", "settled", "cleared", "withdrawn"]
 """Where an alert stands. `absent`: never heard of; `provisional`: announced, not yet settled; the last two: closed."""
 
+Happening = Literal["onset", "update", "clear", "withdrawn", "past"]
+"""What a condition record says. `past` is the onset of a past-event notice: told once, it does not stand."""
+
 Effect = Literal["announce", "announce_if_new", "drop"]
-"""`announce` writes an alert record, `announce_if_new` only if this update was not seen before, `drop` nothing."""
+"""`announce` writes an alert record; `announce_if_new` writes one and changes the state unless the record is a repeat;
+`drop` does neither."""
+
+Event = tuple[Happening, Stage]
 
 LIVES: tuple[Life, ...] = ("absent", "provisional", "settled", "cleared", "withdrawn")
-TRANSITIONS: tuple[ConditionState, ...] = ("onset", "update", "clear", "withdrawn")
+HAPPENINGS: tuple[Happening, ...] = ("onset", "update", "clear", "withdrawn", "past")
 STAGES: tuple[Stage, ...] = ("provisional", "settled")
 
 CLOSED_REMEMBERED = 64
@@ -42,111 +49,119 @@ class Cell(NamedTuple):
     effect: Effect
 
 
-Event = tuple[ConditionState, Stage]
-
 TABLE: dict[tuple[Life, Event], Cell] = {
     # Never heard of. An update or an end without its onset is announced: whoever reads may know the alert from before.
     ("absent", ("onset", "provisional")): Cell("provisional", "announce"),
     ("absent", ("update", "provisional")): Cell("provisional", "announce"),
     ("absent", ("clear", "provisional")): Cell("absent", "drop"),
     ("absent", ("withdrawn", "provisional")): Cell("withdrawn", "announce"),
+    ("absent", ("past", "provisional")): Cell("cleared", "announce"),
     ("absent", ("onset", "settled")): Cell("settled", "announce"),
     ("absent", ("update", "settled")): Cell("settled", "announce"),
     ("absent", ("clear", "settled")): Cell("cleared", "announce"),
     ("absent", ("withdrawn", "settled")): Cell("withdrawn", "announce"),
+    ("absent", ("past", "settled")): Cell("cleared", "announce"),
     # Announced from the live row. Only the settled row ends it.
     ("provisional", ("onset", "provisional")): Cell("provisional", "drop"),
     ("provisional", ("update", "provisional")): Cell("provisional", "announce_if_new"),
     ("provisional", ("clear", "provisional")): Cell("provisional", "drop"),
     ("provisional", ("withdrawn", "provisional")): Cell("withdrawn", "announce"),
-    ("provisional", ("onset", "settled")): Cell("settled", "announce"),
-    ("provisional", ("update", "settled")): Cell("settled", "announce"),
-    ("provisional", ("clear", "settled")): Cell("cleared", "announce"),
+    ("provisional", ("past", "provisional")): Cell("provisional", "drop"),
+    ("provisional", ("onset", "settled")): Cell("settled", "announce_if_new"),
+    ("provisional", ("update", "settled")): Cell("settled", "announce_if_new"),
+    ("provisional", ("clear", "settled")): Cell("cleared", "announce_if_new"),
     ("provisional", ("withdrawn", "settled")): Cell("withdrawn", "announce"),
+    ("provisional", ("past", "settled")): Cell("provisional", "drop"),
     # Settled: what is provisional comes from before, and a settled alert is never taken back.
     ("settled", ("onset", "provisional")): Cell("settled", "drop"),
     ("settled", ("update", "provisional")): Cell("settled", "drop"),
     ("settled", ("clear", "provisional")): Cell("settled", "drop"),
     ("settled", ("withdrawn", "provisional")): Cell("settled", "drop"),
+    ("settled", ("past", "provisional")): Cell("settled", "drop"),
     ("settled", ("onset", "settled")): Cell("settled", "drop"),
     ("settled", ("update", "settled")): Cell("settled", "announce_if_new"),
-    ("settled", ("clear", "settled")): Cell("cleared", "announce"),
+    ("settled", ("clear", "settled")): Cell("cleared", "announce_if_new"),
     ("settled", ("withdrawn", "settled")): Cell("settled", "drop"),
-    # Cleared: a condition that comes back has another id, because another reading opens it.
-    ("cleared", ("onset", "provisional")): Cell("cleared", "drop"),
+    ("settled", ("past", "settled")): Cell("settled", "drop"),
+    # Cleared. The same reading may open it again, after an exercise session for one; never before it cleared.
+    ("cleared", ("onset", "provisional")): Cell("provisional", "announce_if_new"),
     ("cleared", ("update", "provisional")): Cell("cleared", "drop"),
     ("cleared", ("clear", "provisional")): Cell("cleared", "drop"),
     ("cleared", ("withdrawn", "provisional")): Cell("cleared", "drop"),
-    ("cleared", ("onset", "settled")): Cell("cleared", "drop"),
+    ("cleared", ("past", "provisional")): Cell("cleared", "drop"),
+    ("cleared", ("onset", "settled")): Cell("settled", "announce_if_new"),
     ("cleared", ("update", "settled")): Cell("cleared", "drop"),
     ("cleared", ("clear", "settled")): Cell("cleared", "drop"),
     ("cleared", ("withdrawn", "settled")): Cell("cleared", "drop"),
+    ("cleared", ("past", "settled")): Cell("cleared", "drop"),
     # Taken back. Should the settled row find it after all, a real alarm is never swallowed.
-    ("withdrawn", ("onset", "provisional")): Cell("withdrawn", "drop"),
+    ("withdrawn", ("onset", "provisional")): Cell("provisional", "announce_if_new"),
     ("withdrawn", ("update", "provisional")): Cell("withdrawn", "drop"),
     ("withdrawn", ("clear", "provisional")): Cell("withdrawn", "drop"),
     ("withdrawn", ("withdrawn", "provisional")): Cell("withdrawn", "drop"),
-    ("withdrawn", ("onset", "settled")): Cell("settled", "announce"),
+    ("withdrawn", ("past", "provisional")): Cell("withdrawn", "drop"),
+    ("withdrawn", ("onset", "settled")): Cell("settled", "announce_if_new"),
     ("withdrawn", ("update", "settled")): Cell("withdrawn", "drop"),
     ("withdrawn", ("clear", "settled")): Cell("withdrawn", "drop"),
     ("withdrawn", ("withdrawn", "settled")): Cell("withdrawn", "drop"),
+    ("withdrawn", ("past", "settled")): Cell("withdrawn", "drop"),
 }
 
+NEVER = float("-inf")
 
-class OpenAlert(msgspec.Struct, frozen=True, array_like=True):
-    """An alert that is announced and not closed.
 
-    `settled_t` and `settled_values` are the event time of the newest settled transition and the values announced at it;
-    `provisional_updates` the (t, onset_t, value) of the newest provisional updates.
+class KnownAlert(msgspec.Struct, frozen=True, array_like=True):
+    """What is remembered of an alert.
+
+    Counts are of written records. `settled_t` and `provisional_t` are the event times (s) of the newest settled and of
+    the newest provisional transition; `settled_values` the values announced at `settled_t`, `provisional_updates` the
+    (t, onset_t, value) of the newest provisional updates.
     """
 
-    settled: bool
+    life: Life = "absent"
     settled_count: int = 0
     provisional_count: int = 0
-    settled_t: float = float("-inf")
+    settled_t: float = NEVER
+    provisional_t: float = NEVER
     settled_values: tuple[float, ...] = ()
     provisional_updates: tuple[tuple[float, float, float], ...] = ()
 
 
 class PatientAlerts(msgspec.Struct, frozen=True, array_like=True):
-    """The alerts of one patient: open ones by id, and the newest closed ones in order of closing (True = withdrawn)."""
+    """The alerts of one patient by id: those that stand, and the newest closed ones in order of closing."""
 
-    open: dict[str, OpenAlert] = {}
-    closed: dict[str, bool] = {}
+    open: dict[str, KnownAlert] = {}
+    closed: dict[str, KnownAlert] = {}
 
-    def life(self, alert_id: str) -> Life:
-        """Where the alert of that id stands."""
-        known = self.open.get(alert_id)
-        if known is not None:
-            return "settled" if known.settled else "provisional"
-        withdrawn = self.closed.get(alert_id)
-        return "absent" if withdrawn is None else "withdrawn" if withdrawn else "cleared"
+    def known(self, alert_id: str) -> KnownAlert:
+        """What is remembered of the alert of that id."""
+        return self.open.get(alert_id) or self.closed.get(alert_id) or _UNKNOWN
+
+
+_UNKNOWN = KnownAlert()
 
 
 def step(state: PatientAlerts, condition: Condition, rules: RuleSet) -> tuple[PatientAlerts, list[Alert]]:
     """Fold one transition of a condition into a patient's alerts and return what is to be announced.
 
-    A settled onset that names another id under `provenance.announced_id` takes that notice's place: the notice's own
-    state ends here, and readers follow `announced_id`. `provenance` of the alerts is the condition's; the caller
-    replaces it. Never raises for a decoded condition.
+    `provenance.announced_id` names the id under which a notice went out, where it is not the condition's own: an
+    amended notice keeps that id, and a settled onset takes the notice's place (the notice's own state ends here,
+    readers follow `announced_id`). Of the alerts' `provenance` only that field is set; the caller adds the rest.
+    Never raises for a decoded condition.
     """
     announced = condition.provenance.announced_id
-    takes_over = condition.stage == "settled" and condition.state == "onset" and bool(announced)
-    if takes_over and announced != condition.id and announced in state.open:
-        state = _close(state, announced, withdrawn=True)
-    before = state.life(condition.id)
-    cell = TABLE[before, (condition.state, condition.stage)]
-    known = state.open.get(condition.id, OpenAlert(settled=False))
-    if cell.effect == "drop" or (cell.effect == "announce_if_new" and _repeats(known, condition)):
+    if announced and announced != condition.id:
+        if condition.stage == "provisional":
+            condition = msgspec.structs.replace(condition, id=announced, provenance=Provenance())
+        elif condition.state == "onset" and state.known(announced).life == "provisional":
+            state = _remember(state, announced, msgspec.structs.replace(state.open[announced], life="withdrawn"))
+    known = state.known(condition.id)
+    happening: Happening = "past" if condition.rule == PAST_EVENT else condition.state
+    cell = TABLE[known.life, (happening, condition.stage)]
+    if cell.effect == "drop" or (cell.effect == "announce_if_new" and not _is_new(known, condition)):
         return state, []
-    known = _counted(known, condition)
-    alert = _alert(condition, known, cell.life, rules)
-    if cell.life in {"cleared", "withdrawn"}:
-        return _close(state, condition.id, withdrawn=cell.life == "withdrawn"), [alert]
-    closed = state.closed
-    if condition.id in closed:
-        closed = {closed_id: withdrawn for closed_id, withdrawn in closed.items() if closed_id != condition.id}
-    return PatientAlerts({**state.open, condition.id: known}, closed), [alert]
+    known = _counted(known, condition, cell.life)
+    return _remember(state, condition.id, known), [_alert(condition, known, rules)]
 
 
 def counts_as_settled(condition: Condition) -> bool:
@@ -154,44 +169,59 @@ def counts_as_settled(condition: Condition) -> bool:
     return condition.stage == "settled" and condition.state != "withdrawn"
 
 
-def _repeats(known: OpenAlert, condition: Condition) -> bool:
-    """Settled updates never go back in time, and at one time only a new value is news; provisional ones may go back."""
-    value = condition.evidence.value if condition.evidence is not None else 0.0
-    if condition.stage == "settled":
-        return condition.t < known.settled_t or (condition.t == known.settled_t and value in known.settled_values)
-    return (condition.t, condition.onset_t, value) in known.provisional_updates
+def _value(condition: Condition) -> float:
+    return condition.evidence.value if condition.evidence is not None else 0.0
 
 
-def _counted(known: OpenAlert, condition: Condition) -> OpenAlert:
-    value = condition.evidence.value if condition.evidence is not None else 0.0
+def _is_new(known: KnownAlert, condition: Condition) -> bool:
+    """Settled transitions never go back in event time, and of one moment only another value is news. A provisional
+    update may go back, because it amends an onset; a provisional onset may only follow all that was said before."""
+    if not counts_as_settled(condition):
+        if condition.state == "update":
+            return (condition.t, condition.onset_t, _value(condition)) not in known.provisional_updates
+        return condition.t > max(known.settled_t, known.provisional_t)
+    if condition.t == known.settled_t:
+        return condition.state == "clear" or (
+            condition.state == "update" and _value(condition) not in known.settled_values
+        )
+    return condition.t > known.settled_t
+
+
+def _counted(known: KnownAlert, condition: Condition, life: Life) -> KnownAlert:
+    """`known` after `condition`. What only serves to know an update's repeats is dropped when the alert closes."""
+    stands = life in {"provisional", "settled"}
     if counts_as_settled(condition):
         earlier = known.settled_values if condition.t == known.settled_t else ()
-        return OpenAlert(
-            settled=True,
+        return KnownAlert(
+            life=life,
             settled_count=known.settled_count + 1,
             provisional_count=known.provisional_count,
             settled_t=condition.t,
-            settled_values=(*earlier, value)[-UPDATES_REMEMBERED:],
+            provisional_t=known.provisional_t,
+            settled_values=(*earlier, _value(condition))[-UPDATES_REMEMBERED:] if stands else (),
         )
     updates = known.provisional_updates
     if condition.state == "update":
-        updates = (*updates, (condition.t, condition.onset_t, value))[-UPDATES_REMEMBERED:]
-    return OpenAlert(
-        settled=known.settled,
+        updates = (*updates, (condition.t, condition.onset_t, _value(condition)))[-UPDATES_REMEMBERED:]
+    return KnownAlert(
+        life=life,
         settled_count=known.settled_count,
         provisional_count=known.provisional_count + 1,
         settled_t=known.settled_t,
-        settled_values=known.settled_values,
-        provisional_updates=updates,
+        provisional_t=max(known.provisional_t, condition.t),
+        provisional_updates=updates if stands else (),
     )
 
 
-def _close(state: PatientAlerts, alert_id: str, *, withdrawn: bool) -> PatientAlerts:
-    still_open = {open_id: known for open_id, known in state.open.items() if open_id != alert_id}
-    closed = {closed_id: mark for closed_id, mark in state.closed.items() if closed_id != alert_id}
-    closed[alert_id] = withdrawn
-    while len(closed) > CLOSED_REMEMBERED:
-        del closed[next(iter(closed))]
+def _remember(state: PatientAlerts, alert_id: str, known: KnownAlert) -> PatientAlerts:
+    still_open = {other: alert for other, alert in state.open.items() if other != alert_id}
+    closed = {other: alert for other, alert in state.closed.items() if other != alert_id}
+    if known.life in {"provisional", "settled"}:
+        still_open[alert_id] = known
+    else:
+        closed[alert_id] = known
+        while len(closed) > CLOSED_REMEMBERED:
+            del closed[next(iter(closed))]
     return PatientAlerts(still_open, closed)
 
 
@@ -203,7 +233,7 @@ _ALERT_STATES: dict[Life, AlertState] = {
 }
 
 
-def _alert(condition: Condition, known: OpenAlert, life: Life, rules: RuleSet) -> Alert:
+def _alert(condition: Condition, known: KnownAlert, rules: RuleSet) -> Alert:
     rule = rules.get(condition.rule)
     return Alert(
         id=condition.id,
@@ -211,7 +241,7 @@ def _alert(condition: Condition, known: OpenAlert, life: Life, rules: RuleSet) -
         rule=condition.rule,
         kind=condition.kind,
         priority=condition.priority,
-        state=_ALERT_STATES[life],
+        state=_ALERT_STATES[known.life],
         transition=condition.state,
         stage=condition.stage,
         t=condition.t,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -35,18 +35,26 @@ log = structlog.get_logger(__name__)
 class Deliverer:
     """Delivers alerts until `stop` is set; nothing is lost while Kafka or the MQTT broker is away."""
 
-    def __init__(self, configuration: Configuration, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        metrics: ProcessMetrics,
+        stop: asyncio.Event,
+        on_ready: Callable[[bool], None] = lambda _ready: None,
+    ) -> None:
         self._configuration = configuration
         self._metrics = metrics
         self._stop = stop
+        self._on_ready = on_ready
         self._delivered = DeliveredMemory()
+        self._kafka_up = False
+        self._mqtt_up = False
         self._publisher = Publisher(
             configuration.mqtt,
             backoff_s=(configuration.ingest.reconnect_min_s, configuration.ingest.reconnect_max_s),
             on_delivered=self._on_delivered,
-            on_connected=lambda up: metrics.gauge("biotwin_mqtt_connected").set(float(up)),
+            on_connected=self._on_connected,
         )
-        metrics.gauge("biotwin_ready").set(0.0)
 
     async def run(self) -> None:
         """Deliver until `stop` is set, then wait shortly for what is under way."""
@@ -70,11 +78,14 @@ class Deliverer:
             try:
                 await consumer.start()
                 self._metrics.gauge("biotwin_kafka_up").set(1.0)
-                self._metrics.gauge("biotwin_ready").set(1.0)
+                self._kafka_up = True
+                self._judge_ready()
                 delay = shortest
                 await self._consume(consumer)
             except KafkaError as error:
                 self._metrics.gauge("biotwin_kafka_up").set(0.0)
+                self._kafka_up = False
+                self._judge_ready()
                 log.warning(
                     "kafka_away", bootstrap=self._configuration.kafka.bootstrap, reason=str(error), retry_s=delay
                 )
@@ -128,6 +139,14 @@ class Deliverer:
             if message.key not in self._delivered:
                 messages.setdefault(message.key, message)
         return list(messages.values())
+
+    def _on_connected(self, up: bool) -> None:
+        self._metrics.gauge("biotwin_mqtt_connected").set(float(up))
+        self._mqtt_up = up
+        self._judge_ready()
+
+    def _judge_ready(self) -> None:
+        self._on_ready(self._kafka_up and self._mqtt_up)
 
     def _on_delivered(self, message: Outgoing) -> None:
         self._delivered.add(message.key)

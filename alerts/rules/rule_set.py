@@ -59,6 +59,7 @@ class RuleError(ValueError):
 class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A condition that a part of BioTwin raises by itself; the rule file gives it its words and its urgency.
 
+    `message` is the sentence while it stands, `cleared` the one when it ends (absent: the channel's value then).
     It is in force from the start of `effective_from` (UTC; absent: always has been) and no longer from the start of
     `effective_until` on (absent: without end).
     """
@@ -69,6 +70,7 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     message: str
     source: str
     author: str
+    cleared: str = ""
     effective_from: date = date.min
     effective_until: date | None = None
 
@@ -78,7 +80,8 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 raise ValueError(f"field {name}: must not be empty")
         if self.effective_until is not None and self.effective_until <= self.effective_from:
             raise ValueError("field effective_until: must lie after effective_from")
-        _check_message(self.message)
+        _check_message("message", self.message)
+        _check_message("cleared", self.cleared)
 
     def in_force(self, at: float) -> bool:
         """Whether the rule applies at `at`, in s since the epoch."""
@@ -245,15 +248,19 @@ def _refuse_overlaps(entries: tuple[Notice, ...], name: str) -> None:
                 raise RuleError(f'{name}: rule "{first.id}": field effective_from: two versions are in force at once')
 
 
-def _check_message(message: str) -> None:
+def _check_message(name: str, message: str) -> None:
     try:
-        fields = [field for _, field, _, _ in Formatter().parse(message) if field is not None]
+        parts = list(Formatter().parse(message))
     except ValueError as error:
-        raise ValueError(f"field message: {error}") from error
-    for field in fields:
+        raise ValueError(f"field {name}: {error}") from error
+    for _, field, specification, conversion in parts:
+        if field is None:
+            continue
         if field not in MESSAGE_FIELDS:
             known = ", ".join(sorted(MESSAGE_FIELDS))
-            raise ValueError(f"field message: unknown name {{{field}}}; known: {known}")
+            raise ValueError(f"field {name}: unknown name {{{field}}}; known: {known}")
+        if specification or conversion:
+            raise ValueError(f"field {name}: {{{field}}} takes no format")
 
 
 def _start_of_day(day: date) -> float:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+NAME = "deliver"
+
 
 def deliver() -> None:
     """Publish alerts over MQTT: biotwin/v1/{site}/alerts/{priority}/{patient}, QoS 1, until told to stop."""
     from alerts.delivery.deliver import Deliverer
-    from deploy.process import run_process
+    from contracts.metrics import ProcessMetrics
+    from deploy.configuration import load_configuration
+    from deploy.process import configure_logging, run, serve_metrics
 
-    raise SystemExit(run_process("deliver", lambda c, m, stop: Deliverer(c, m, stop).run()))
+    configuration = load_configuration()
+    configure_logging(NAME)
+
+    async def main(stop: asyncio.Event) -> None:
+        metrics = ProcessMetrics()
+        with serve_metrics(configuration, metrics, NAME) as endpoint:
+            await Deliverer(configuration, metrics, stop, on_ready=endpoint.set_ready).run()
+
+    run(main)
