@@ -57,7 +57,7 @@ class Ingest(_Section, frozen=True):
 
 class Worker(_Section, frozen=True):
     """`checkpoint_bytes_per_s` and `checkpoint_max_s` set the beat of checkpoints: what changed is written no faster
-    than the first and no later than the second. `stuck_after_s` without a commit while records wait ends the process."""
+    than the first and no later than the second. `stuck_after_s` without a commit while records wait end the process."""
 
     instance: str = ""
     model_set: str = "clinical"

@@ -10,7 +10,7 @@ Value = float | int | str | list[float]
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="reading"):
-    """One validated reading: names from the signal registry, units from the registry (UCUM), times in s since the epoch.
+    """One validated reading: names from the signal registry, units from it (UCUM), times in s since the epoch.
 
     `t` is measured time, `received_at` arrival time at ingest. `v` maps signal to number, code or list of numbers; `q`
     maps signal to quality in 0..1 (absent = 1). `hz` is the sampling rate of a waveform. `hashed` says that `sequence`

@@ -38,6 +38,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "config": LazyCommand("deploy.cli.config:app", "Show the effective configuration."),
     "kafka": LazyCommand("deploy.cli.kafka:app", "Run the embedded Kafka; create the topics."),
     "mqtt": LazyCommand("deploy.cli.mqtt:app", "Run the MQTT broker with the shipped configuration."),
+    "metrics": LazyCommand("deploy.cli.metrics:app", "Find the metrics of all processes; configure Prometheus."),
     "ingest": LazyCommand("deploy.cli.ingest:ingest", "Take readings from MQTT into Kafka."),
     "worker": LazyCommand("deploy.cli.worker:worker", "Keep the twins and raise alerts."),
     "console": LazyCommand("deploy.cli.console:console", "Serve the ward console and the HTTP interface."),

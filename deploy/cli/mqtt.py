@@ -87,3 +87,12 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         typer.confirm(f"Delete every session and queued message in {broker.folder}?", abort=True)
     broker.reset()
     typer.echo(f"{broker.folder} is gone")
+
+
+@app.command()
+def watch() -> None:
+    """Serve the broker's own figures as metrics (what it holds, what it dropped) until told to stop."""
+    from deploy.mqtt.watch import watch_broker
+    from deploy.process import run_process
+
+    raise SystemExit(run_process("mqtt-watch", watch_broker))
