@@ -28,8 +28,9 @@ EARLIEST_T: Final = 946_684_800.0
 LATEST_T: Final = 4_102_444_800.0
 """2100-01-01. What says it was measured later counts in milliseconds or worse."""
 
-MAX_RAW_BYTES: Final = 700_000
-"""Most that is kept of refused bytes: in base64 it stays below Kafka's default record limit of 1 MiB."""
+MAX_RAW_BYTES: Final = 3_000_000
+"""Most that is kept of refused bytes: in base64 it stays below the record limit with which `biotwin kafka init` creates
+the topic, and above what the shipped MQTT broker lets through."""
 
 BATCH: Final = "batch"
 STATUS: Final = "status"
