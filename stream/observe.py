@@ -108,6 +108,9 @@ class Observer:
     def commit_refused(self) -> None:
         self._metrics.counter("biotwin_commits_refused_total").inc()
 
+    def released(self, readings: int) -> None:
+        self._metrics.counter("biotwin_quarantine_released_total").inc(readings)
+
     def recovery(self, agent: str, partition: int, left: int) -> None:
         self._recovery_left[agent, partition] = left
         total = sum(left for (owner, _), left in self._recovery_left.items() if owner == agent)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.checkpoint import MANIFEST, Manifest, StoredBlock, parse_manifest, parse_value
 from stream.processor import PartitionProcessor
@@ -107,13 +108,13 @@ async def read_newest(
 
 async def partitions_of(bootstrap: str, topic: str) -> list[int]:
     """The partitions of a topic, as the brokers have it."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    await consumer.start()
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
     try:
-        await consumer.topics()
-        return sorted(consumer.partitions_for_topic(topic) or ())
+        (described,) = await admin.describe_topics([topic])
+        return sorted(partition["partition"] for partition in described["partitions"])
     finally:
-        await consumer.stop()
+        await admin.close()
 
 
 async def recover_partition(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from alerts.rules import TICKS_STOPPED
 from contracts import topics
 from contracts.canonical import canonical_bytes
 from contracts.condition import Alert, ConditionState, to_builtins
@@ -20,7 +21,6 @@ from stream.processor import OutputRecord
 
 TICK_EVERY_S = 1.0
 STOPPED_AFTER_S = 10.0
-RULE = "ticks-stopped"
 
 
 def tick_record(topic: str, partition: int, now: float) -> OutputRecord:
@@ -52,9 +52,9 @@ class TickWatch:
     def _alert(self, transition: ConditionState, t: float, onset_t: float, sequence: int) -> Alert:
         stands = transition == "onset"
         return Alert(
-            id=identity_text(text_identity(RULE, str(self.partition), f"{onset_t:.3f}")),
+            id=identity_text(text_identity(TICKS_STOPPED, str(self.partition), f"{onset_t:.3f}")),
             patient="",
-            rule=RULE,
+            rule=TICKS_STOPPED,
             kind="technical",
             priority="medium" if stands else "none",
             state="active" if stands else "cleared",

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import ConsumerRecord
+from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
-from faust.transport.consumer import ensure_TP
 
 from stream.ledger import Source
 from stream.processor import OutputRecord

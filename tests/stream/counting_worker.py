@@ -35,7 +35,7 @@ class CountingProcessor:
         self._dirty: set[int] = set()
         self._counters = {"records": 0, "applied": 0, "fence_skips": 0}
 
-    def process(self, records: Sequence[SourceRecord], now: float) -> list[OutputRecord]:
+    def process(self, records: Sequence[SourceRecord], now: float) -> list[OutputRecord]:  # noqa: ARG002
         outputs = []
         for record in records:
             self._counters["records"] += 1
@@ -61,7 +61,7 @@ class CountingProcessor:
                 outputs.append(OutputRecord(self._topic, record.key, value))
         return outputs
 
-    def flush(self, now: float) -> list[OutputRecord]:
+    def flush(self, now: float) -> list[OutputRecord]:  # noqa: ARG002
         return []
 
     def changed_blocks(self) -> list[Block]:

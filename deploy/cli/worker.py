@@ -1,0 +1,42 @@
+"""`biotwin worker`: the twin agent, the alert agent and the router, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+
+
+def worker() -> None:
+    """Keep the twins of this process's partitions and raise their alerts, until SIGTERM or SIGINT.
+
+    Where Kafka refuses or loses writes the process starts again by itself from its last checkpoint. Any other failure
+    ends it with a status other than 0, for its supervisor to start it again.
+    """
+    from contracts.metrics import ProcessMetrics
+    from deploy.configuration import load_configuration
+    from deploy.process import configure_logging, run, serve_metrics
+    from stream.clinical import clinical_stages
+    from stream.worker import EXIT_KAFKA, WorkerProcess
+
+    configuration = load_configuration()
+    name = f"worker-{configuration.worker.instance}" if configuration.worker.instance else "worker"
+    configure_logging(name)
+    metrics = ProcessMetrics()
+
+    async def main(stop: asyncio.Event) -> int:
+        process = WorkerProcess(configuration, metrics, clinical_stages(configuration))
+        with serve_metrics(
+            configuration, metrics, name, live=lambda: process.health.live, ready=lambda: process.health.ready
+        ) as endpoint:
+            endpoint.set_ready(True)
+            return await process.run(stop)
+
+    status = run(main)
+    if status == EXIT_KAFKA:
+        time.sleep(1.0)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same command again, with nothing left over
+    sys.exit(status)

@@ -1,0 +1,112 @@
+"""A worker that is killed, frozen, joined by another or cut off from Kafka: every record counts exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from contracts import topics
+from stream.liveness import EXIT_FROZEN
+
+pytestmark = pytest.mark.kafka
+
+RECORDS = 20_000
+KEYS = 200
+
+
+def expected(records: int = RECORDS) -> dict[bytes, int]:
+    counts: dict[bytes, int] = {}
+    for i in range(records):
+        key = b"patient-%04d" % (i % KEYS)
+        counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+async def all_announced(ward: Any, records: int = RECORDS) -> None:
+    announced = await ward.announced()
+    assert announced == {key: set(range(10, count + 1, 10)) for key, count in expected(records).items()}
+
+
+async def ended(worker: Any, timeout_s: float = 20.0) -> int:
+    deadline = time.monotonic() + timeout_s
+    while worker.poll() is None:
+        assert time.monotonic() < deadline, "the worker did not end"
+        await asyncio.sleep(0.02)
+    status: int = worker.returncode
+    return status
+
+
+async def test_counts_are_exact_after_kill_9_at_random_points(ward: Any, workers: Any) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=2500))
+    for _ in range(3):
+        worker = workers.start("worker.instance=a")
+        await asyncio.sleep(chance.uniform(1.5, 4.0))
+        worker.kill()
+        worker.wait()
+    await producing
+    worker = workers.start("worker.instance=a")
+    assert await ward.until_total(RECORDS) == expected()
+    worker.terminate()
+    assert await ended(worker) == 0
+    await all_announced(ward)
+
+
+async def test_a_worker_told_to_end_commits_everything_and_ends_quickly(ward: Any, workers: Any) -> None:
+    await ward.produce(5000, KEYS)
+    # The beat of its checkpoints is out of reach: only the one at its end can make the counts durable.
+    worker = workers.start("worker.checkpoint_min_s=500", "worker.checkpoint_max_s=500")
+
+    async def all_written() -> bool:
+        return sum(len(counts) for counts in (await ward.announced()).values()) == 400
+
+    await ward.until(all_written)
+    assert await ward.counts() == {}
+    asked = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert await ended(worker) == 0
+    assert time.monotonic() - asked < 5.0
+    assert await ward.counts() == expected(5000)
+    assert sum(offset or 0 for offset in await ward.committed(topics.TELEMETRY)) == 5000
+
+
+async def test_a_frozen_worker_leaves_when_thawed_and_does_no_harm(ward: Any, workers: Any) -> None:
+    producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=1000))
+    frozen = workers.start()
+    await ward.until_total(1000)
+    frozen.send_signal(signal.SIGSTOP)
+    workers.start()
+    await producing
+    counts = await ward.until_total(RECORDS)
+    assert counts == expected()
+    frozen.send_signal(signal.SIGCONT)
+    assert await ended(frozen) == EXIT_FROZEN
+    assert "frozen" in workers.text_of(frozen)
+    await ward.produce(200, KEYS, first=RECORDS)
+    assert await ward.until_total(RECORDS + 200) == expected(RECORDS + 200)
+    await all_announced(ward, RECORDS + 200)
+
+
+async def test_workers_that_come_and_go_share_the_partitions(ward: Any, workers: Any) -> None:
+    producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=1500))
+    first = workers.start()
+    await ward.until_total(1000)
+    second = workers.start()
+    await ward.until_total(8000)
+    first.terminate()
+    assert await ended(first) == 0
+    third = workers.start()
+    await ward.until_total(14_000)
+    second.kill()
+    await producing
+    assert await ward.until_total(RECORDS) == expected()
+    third.terminate()
+    assert await ended(third) == 0
+    await all_announced(ward)
