@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from stream.twin_processor import TwinProcessor
-
-from alerts.rules import load_rules
 from contracts import topics
 from contracts.configuration import Configuration
 from loadtest.replay_input import Record
-from stream.alert_processor import AlertProcessor
 from stream.processor import OutputRecord, PartitionProcessor
+from stream.processors import processors
 
 BATCH_RECORDS = 2000
 
@@ -30,15 +27,18 @@ class LoggedRecord(NamedTuple):
 
 
 class Pipeline:
-    """Telemetry in, everything the worker would write out, by topic. `batch_records` may be anything from 1 on."""
+    """Telemetry in, everything the worker would write out, by topic.
 
-    def __init__(self, configuration: Configuration, batch_records: int = BATCH_RECORDS) -> None:
+    The rules are those in force at `at` (s since the epoch). `batch_records` may be anything from 1 on.
+    """
+
+    def __init__(self, configuration: Configuration, at: float, batch_records: int = BATCH_RECORDS) -> None:
         partitions = configuration.kafka.partitions
         self._batch_records = batch_records
         self._partitions = partitions
-        rules = load_rules(configuration.worker.rules)
-        self.twins: list[PartitionProcessor] = [TwinProcessor(configuration, p) for p in range(partitions)]
-        self.alerts: list[PartitionProcessor] = [AlertProcessor(configuration, p, rules) for p in range(partitions)]
+        made = processors(configuration, at)
+        self.twins: list[PartitionProcessor] = [made.twin(partition) for partition in range(partitions)]
+        self.alerts: list[PartitionProcessor] = [made.alerts(partition) for partition in range(partitions)]
         self._pending: list[list[LoggedRecord]] = [[] for _ in range(partitions)]
         self._telemetry_ends = [0] * partitions
         self._condition_ends = [0] * partitions

@@ -62,7 +62,7 @@ def configure(
     layout = lay_out(tuple(s.name for s in signals), tuple(r.id for r in rules), tuple(models))
     index = {name: n for n, name in enumerate(layout.channels)}
     for rule in rules:
-        if rule.channel not in index:
+        if rule.id != PAST_EVENT_RULE and rule.channel not in index:
             raise ValueError(f"rule {rule.id}: unknown channel {rule.channel!r}")
     periods = np.array([s.period_s for s in signals])
     validity = np.array(
@@ -93,11 +93,12 @@ def configure(
                     LIMITS.index(rule.limit) if rule.limit else -1,
                     rule.limit_required,
                     rule.priority == "high",
+                    rule.priority in {"high", "medium"},
                 )
                 for rule in rules
             ],
             np.int64,
-        ).reshape(len(rules), 5),
+        ).reshape(len(rules), 6),
         rule_value=np.array(
             [
                 (

@@ -77,8 +77,8 @@ ENABLED, BASE, IDENTITY_BASE = range(3)
 VALIDITY_S, HOLD_S, LATENESS_S, BASELINED = range(4)
 """Columns of `Constants.channel`; the last two mean something for signals only."""
 
-CHANNEL, WHEN, LIMIT, LIMIT_REQUIRED, INTERRUPTS = range(5)
-"""Columns of `Constants.rule_number`."""
+CHANNEL, WHEN, LIMIT, LIMIT_REQUIRED, URGENT, FREEZES = range(6)
+"""Columns of `Constants.rule_number`; URGENT marks high priority, FREEZES what keeps baselines from learning."""
 
 SENSE, THRESHOLD, HYSTERESIS, ONSET_S, CLEAR_S, UPDATE_STEP, LIMIT_OFFSET = range(7)
 """Columns of `Constants.rule_value`; SENSE is +1 for at_least, -1 for at_most."""

@@ -140,7 +140,7 @@ def _past_event(k: Constants, s: Columns, out: Transitions, row: int, batch: Bat
         if batch.quality[n] < k.quality_floor:
             continue
         for rule in range(k.rules):
-            if not k.rule_number[rule, c.INTERRUPTS] or k.rule_number[rule, c.CHANNEL] != signal:
+            if not k.rule_number[rule, c.URGENT] or k.rule_number[rule, c.CHANNEL] != signal:
                 continue
             if (k.rule_number[rule, c.WHEN] == c.REST and session) or (
                 k.rule_number[rule, c.WHEN] == c.IN_SESSION and not session

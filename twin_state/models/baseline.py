@@ -7,8 +7,9 @@ outage does not make one value weigh like a day), and during the first 60 values
     mean  <- mean + a d
     scale <- scale + a (1.2533 |d| - scale)              1.2533 = sqrt(pi / 2): mean absolute deviation to sigma
 
-Frozen while abnormal: during an exercise session, and while any rule on the signal is pending or present, so that a
-deterioration is not learned as normal. No rule takes a threshold from it: a baseline never loosens an absolute limit.
+Frozen while abnormal: during an exercise session, while any rule of medium or high priority is pending or present (a
+patient who deteriorates does so in signals that have no rule of their own, too), and while any rule on the signal itself
+is. No rule takes a threshold from it: a baseline never loosens an absolute limit.
 Source of the clipping: Huber, Robust Statistics (1981), ch. 3.
 """
 
@@ -35,7 +36,9 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float)
     if not k.channel[signal, c.BASELINED] or in_session(k, f):
         return
     for rule in range(k.rules):
-        if k.rule_number[rule, c.CHANNEL] == signal and f[k.models[c.RULES, c.BASE] + rule] > 0.0:
+        if f[k.models[c.RULES, c.BASE] + rule] > 0.0 and (
+            k.rule_number[rule, c.FREEZES] or k.rule_number[rule, c.CHANNEL] == signal
+        ):
             return
     mean = k.models[c.BASELINE, c.BASE] + signal
     scale = mean + k.signals

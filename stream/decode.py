@@ -1,0 +1,287 @@
+"""Records of `telemetry` as columns. A value that cannot be understood is rejected with its reason, never guessed at.
+
+Whole fetches are parsed in one call; only when that fails are values looked at one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import orjson
+
+from contracts.command import Admit, Discharge, Limits, News2, PatientCommand, Session
+from contracts.identity import reading_identities, session_identity, source_identity, text_identity
+from contracts.signals import Registry
+from stream.processor import SourceRecord
+from twin_state import batch as b
+from twin_state.batch import Batch
+from twin_state.models import patient
+from twin_state.rules import LIMITS
+from twin_state.store import Store
+
+COMMAND_SOURCE = text_identity("command")
+LATEST_TIME_S = 1e11
+"""Measured times beyond this (the year 5138) are nonsense whatever the device says."""
+
+
+class Rejected(NamedTuple):
+    """A record that is not telemetry: its place among the records and why."""
+
+    record: int
+    detail: str
+
+
+class Decoder(Protocol):
+    """A payload adapter."""
+
+    def decode(self, records: Sequence[SourceRecord], store: Store) -> tuple[Batch, list[Rejected]]:
+        """Records in offset order as a batch for `store`; those rejected are left out of it."""
+        ...
+
+
+def parse_values(records: Sequence[SourceRecord]) -> list[Any]:
+    """The values as Python objects; an `Exception` stands where one could not be parsed."""
+    try:
+        parsed: list[Any] = orjson.loads(b"[" + b",".join([record.value or b"" for record in records]) + b"]")
+    except orjson.JSONDecodeError:
+        parsed = []
+    # A value such as `1,2` parses in a list of others but is two values: the count shows it.
+    return parsed if len(parsed) == len(records) else [_parse_one(record.value) for record in records]
+
+
+def _parse_one(value: bytes | None) -> Any:
+    try:
+        return orjson.loads(value or b"")
+    except orjson.JSONDecodeError as error:
+        return error
+
+
+def signed(identity: int) -> int:
+    """A 64-bit identity as a signed number, as columns hold it."""
+    return identity - (1 << 64) if identity >= 1 << 63 else identity
+
+
+class ReadingDecoder:
+    """Readings, commands and ticks in the form of `contracts.reading`."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._index = registry.index
+        self._signals = registry.signals
+        self._shapes = {signal.name: signal.shape for signal in registry.signals}
+        self._sources: dict[tuple[str, str], int] = {}
+        self._sessions: dict[str, int] = {}
+
+    def decode(self, records: Sequence[SourceRecord], store: Store) -> tuple[Batch, list[Rejected]]:
+        """See `Decoder`. Values of waveform signals stay in the log: no model here folds them."""
+        columns = _Columns()
+        rejected: list[Rejected] = []
+        for place, (record, document) in enumerate(zip(records, parse_values(records), strict=True)):
+            start = len(columns.signal)
+            try:
+                self._take(columns, record, document, store)
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, msgspec.DecodeError) as error:
+                columns.cut(start)
+                rejected.append(Rejected(place, f"{type(error).__name__}: {error}"))
+        return columns.batch(), rejected
+
+    def _take(self, columns: _Columns, record: SourceRecord, document: Any, store: Store) -> None:
+        if isinstance(document, Exception):
+            raise document
+        kind = document["kind"]
+        if kind == "reading":
+            self._take_reading(columns, record, document, store)
+        elif kind == "tick":
+            tick = _time(document["t"])
+            columns.add(b.CLOSING if document.get("closing") else b.TICK, 0, record.offset, tick, tick, 0, 0, 0, 0, 0)
+        elif kind == "command":
+            self._take_command(columns, record, document, store)
+        else:
+            raise ValueError(f"unknown kind of record {kind!r}")
+
+    def _take_reading(self, columns: _Columns, record: SourceRecord, d: dict[str, Any], store: Store) -> None:
+        if not record.key:
+            raise ValueError("a reading without a patient's key")
+        name = (d["device"], d["stream"])
+        source = self._sources.get(name)
+        if source is None:
+            source = self._sources[name] = signed(source_identity(*name))
+        session = self._sessions.get(d["session"])
+        if session is None:
+            session = self._sessions[d["session"]] = signed(session_identity(d["session"]))
+        sequence = d["seq"]
+        if type(sequence) is not int or not -(1 << 63) <= sequence < 1 << 63:
+            raise ValueError("seq is not a 64-bit integer")
+        quality = d.get("q")
+        for signal, value in d["v"].items():
+            at = self._index[signal]
+            trust = 1.0 if quality is None else quality.get(signal, 1.0)
+            kind = type(value)
+            if kind is float or kind is int:
+                columns.signal.append(at)
+                columns.value.append(value)
+                columns.quality.append(trust)
+            elif kind is str:
+                columns.signal.append(at)
+                columns.value.append(self._signals[at].codes[value])
+                columns.quality.append(trust)
+            elif kind is list and self._shapes[signal] == "beats":
+                columns.signal.extend([at] * len(value))
+                columns.value.extend(value)
+                columns.quality.extend([trust] * len(value))
+            elif kind is not list or self._shapes[signal] != "waveform":
+                raise TypeError(f"{signal} is neither a number nor a code nor a fitting list")
+        row = store.row_of(record.key)
+        hashed = 1 if d.get("hashed") else 0
+        columns.add(
+            b.READING, row, record.offset, _time(d["t"]), _time(d["received_at"]), source, session, sequence, 0, hashed
+        )
+
+    def _take_command(self, columns: _Columns, record: SourceRecord, d: dict[str, Any], store: Store) -> None:
+        if not record.key:
+            raise ValueError("a command without a patient's key")
+        command = msgspec.convert(d["command"], PatientCommand)
+        kind, arguments = command_arguments(command)
+        for number, value in arguments:
+            columns.signal.append(number)
+            columns.value.append(value)
+            columns.quality.append(1.0)
+        identity = signed(text_identity(command.id))
+        columns.add(
+            kind,
+            store.row_of(record.key),
+            record.offset,
+            _time(command.t),
+            _time(d["received_at"]),
+            signed(COMMAND_SOURCE),
+            signed(COMMAND_SOURCE),
+            identity,
+            identity,
+            1,
+        )
+
+
+def command_arguments(command: PatientCommand) -> tuple[int, list[tuple[int, float]]]:
+    """A command as the kernels take it: its kind and numbered arguments. A limit must be above 0 (`ValueError`)."""
+    match command:
+        case Admit():
+            arguments = [
+                (patient.ARGUMENT_PREGNANT, float(command.pregnant)),
+                (patient.ARGUMENT_SPINAL_INJURY, float(command.spinal_injury)),
+            ]
+            if command.age_years is not None:
+                arguments.append((patient.ARGUMENT_AGE, float(command.age_years)))
+            return b.ADMIT, arguments
+        case Discharge():
+            return b.DISCHARGE, []
+        case News2():
+            return b.NEWS2, [(patient.ARGUMENT_SCALE, float(command.spo2_scale))]
+        case Session():
+            return b.SESSION, [(patient.ARGUMENT_ACTIVE, 1.0 if command.phase == "start" else 0.0)]
+        case Limits():
+            arguments = [(patient.ARGUMENT_RESET, 1.0)]
+            for number, name in enumerate(LIMITS):
+                limit = getattr(command, name)
+                if limit is None:
+                    continue
+                if not limit > 0.0:
+                    raise ValueError(f"limit {name} must be above 0, got {limit}")
+                arguments.append((number, float(limit)))
+            if command.expires_at is not None:
+                arguments.append((patient.ARGUMENT_EXPIRES, float(command.expires_at)))
+            return b.LIMITS, arguments
+
+
+def _time(value: Any) -> float:
+    t = float(value)
+    if isinstance(value, str | bool) or not 0.0 < t < LATEST_TIME_S:
+        raise ValueError(f"not a time in s since 1970: {value!r}")
+    return t
+
+
+class _Columns:
+    """Columns as they grow. `add` closes a record: the values appended since the last one are its own."""
+
+    def __init__(self) -> None:
+        self.signal: list[int] = []
+        self.value: list[float] = []
+        self.quality: list[float] = []
+        self._records: list[tuple[int, int, int, float, float, int, int, int, int, int, int, int]] = []
+        self._start = 0
+
+    def add(
+        self,
+        kind: int,
+        row: int,
+        offset: int,
+        t: float,
+        received_at: float,
+        source: int,
+        session: int,
+        sequence: int,
+        reading: int,
+        hashed: int,
+    ) -> None:
+        """Close a record. Raises `ValueError` where one of its values is not a finite number."""
+        end = len(self.signal)
+        for value in self.value[self._start : end]:
+            if type(value) not in (float, int) or not math.isfinite(value):
+                raise ValueError(f"not a finite number: {value!r}")
+        for value in self.quality[self._start : end]:
+            if type(value) not in (float, int) or not 0.0 <= value <= 1.0:
+                raise ValueError(f"quality is not in 0..1: {value!r}")
+        self._records.append(
+            (
+                kind,
+                row,
+                offset,
+                t,
+                received_at,
+                source,
+                session,
+                sequence,
+                reading,
+                hashed,
+                self._start,
+                end - self._start,
+            )
+        )
+        self._start = end
+
+    def cut(self, start: int) -> None:
+        """Forget the values of a record that was given up."""
+        del self.signal[start:], self.value[start:], self.quality[start:]
+        self._start = start
+
+    def batch(self) -> Batch:
+        """The records closed so far."""
+        kind, row, offset, t, received_at, source, session, sequence, reading, hashed, first, values = (
+            zip(*self._records, strict=True) if self._records else ((),) * 12
+        )
+
+        def integers(column: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+            return np.array(column, np.int64)
+
+        kinds = np.array(kind, np.int8)
+        sources, sessions, sequences = integers(source), integers(session), integers(sequence)
+        identities = reading_identities(sources.view(np.uint64), sessions.view(np.uint64), sequences).view(np.int64)
+        return Batch(
+            kind=kinds,
+            row=integers(row),
+            offset=integers(offset),
+            t=np.array(t, np.float64),
+            received_at=np.array(received_at, np.float64),
+            source=sources,
+            session=sessions,
+            sequence=sequences,
+            reading=np.where(kinds == b.READING, identities, integers(reading)),
+            hashed=np.array(hashed, np.int8),
+            first=integers(first),
+            values=integers(values),
+            signal=integers(self.signal),
+            value=np.array(self.value, np.float64),
+            quality=np.array(self.quality, np.float64),
+        )

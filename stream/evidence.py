@@ -1,0 +1,144 @@
+"""Transitions of the twin core as `conditions` records: identities, evidence and provenance put into words."""
+
+from __future__ import annotations
+
+import orjson
+
+from alerts.rules import RuleSet
+from contracts.condition import Condition, Evidence, Input, Provenance, to_builtins
+from contracts.identity import condition_identity, identity_text
+from twin_state import batch as b
+from twin_state.batch import Batch, Float, Int, Transitions
+from twin_state.configuration import PAST_EVENT_RULE, TwinConfiguration
+from twin_state.models import news2
+
+UNSIGNED = (1 << 64) - 1
+
+INPUTS_OF: dict[str, tuple[str, ...]] = {
+    "news2_low": news2.INPUTS,
+    "news2_high": news2.INPUTS,
+    "news2_single": news2.INPUTS,
+    "heart_rate_above_rest_pct": ("heart_rate",),
+    "systolic_fall": ("systolic_pressure", "power_w"),
+    "symptom_chest_pain": ("symptom",),
+    "symptom_syncope": ("symptom",),
+    "symptom_other": ("symptom",),
+    "silence_s": (),
+}
+"""Signals that a channel made by a model rests on."""
+
+
+class EvidenceWriter:
+    """Writes condition records for one partition under one configuration."""
+
+    def __init__(self, configuration: TwinConfiguration, rules: RuleSet, partition: int) -> None:
+        self._configuration = configuration
+        self._rules = rules
+        self._partition = partition
+        layout = configuration.layout
+        self._signal = {name: n for n, name in enumerate(layout.signals)}
+        self._channel = {name: n for n, name in enumerate(layout.channels)}
+        self._value = layout.place("latest", "value").start
+        self._t = layout.place("latest", "t").start
+        self._quality = layout.place("latest", "quality").start
+        self._reading = layout.place("latest", "reading").start
+        self._channel_value = layout.place("channels", "value").start
+        self._channel_t = layout.place("channels", "t").start
+        self._missing = layout.place("news2", "missing").start if ("news2", "missing") in layout.places else -1
+
+    def condition(self, transitions: Transitions, n: int, patient: str, batch: Batch, now: float) -> Condition:
+        """The n-th transition as a record; `now` (s) is the processing clock and goes into provenance alone."""
+        number, measure = transitions.number[n], transitions.measure[n]
+        what = int(number[b.WHAT])
+        rule = self._configuration.rules[int(number[b.RULE])]
+        notice = self._rules.get(rule.id)
+        record = int(number[b.RECORD])
+        opened_by = int(number[b.OPENED_BY]) & UNSIGNED
+        announced_as = int(number[b.ANNOUNCED_ID]) & UNSIGNED
+        amended = what == b.UPDATE and number[b.STAGE] == b.PROVISIONAL
+        identity = condition_identity(patient, rule.id, announced_as if amended else opened_by)
+        announced_id = ""
+        if what == b.ONSET and announced_as not in (0, opened_by):
+            announced_id = condition_identity(patient, rule.id, announced_as)
+        t = float(measure[b.T])
+        if rule.id == PAST_EVENT_RULE:
+            channel = self._configuration.layout.signals[int(number[b.ANNOUNCED_ID])]
+            value = float(measure[b.VALUE])
+            inputs = [Input(channel, value, t, 0.0, 1.0, identity_text(opened_by))]
+        else:
+            channel = rule.channel
+            inputs = self._inputs(channel, t, transitions.state[n], transitions.identities[n])
+        low, high, missing = self._range(channel, transitions.state[n])
+        evidence = Evidence(
+            channel=channel,
+            value=float(measure[b.VALUE]),
+            threshold=float(measure[b.THRESHOLD_VALUE]),
+            limit_from="patient" if number[b.PERSONAL] else "rule",
+            inputs=inputs,
+            model=self._configuration.models_hash,
+            configuration=self._configuration.configuration_hash,
+            low=low,
+            high=high,
+            missing=missing,
+        )
+        return Condition(
+            id=identity,
+            patient=patient,
+            rule=rule.id,
+            kind=notice.kind if notice else "physiological",
+            priority=notice.priority if notice else rule.priority,
+            state=b.STATES[what],  # type: ignore[arg-type]
+            stage=b.STAGES[int(number[b.STAGE])],  # type: ignore[arg-type]
+            t=t,
+            onset_t=float(measure[b.ONSET_T]),
+            evidence=evidence,
+            provenance=Provenance(
+                partition=self._partition,
+                offset=int(batch.offset[record]),
+                received_at=float(batch.received_at[record]),
+                applied_at=now,
+                announced_id=announced_id,
+            ),
+        )
+
+    def _inputs(self, channel: str, t: float, state: Float, identities: Int) -> list[Input]:
+        inputs = []
+        for name in INPUTS_OF.get(channel, (channel,)):
+            signal = self._signal.get(name)
+            if signal is None or state[self._t + signal] <= 0.0:
+                continue
+            measured = float(state[self._t + signal])
+            inputs.append(
+                Input(
+                    signal=name,
+                    value=float(state[self._value + signal]),
+                    t=measured,
+                    age_s=round(t - measured, 3),
+                    quality=float(state[self._quality + signal]),
+                    reading=identity_text(int(identities[self._reading + signal]) & UNSIGNED),
+                )
+            )
+        return inputs
+
+    def _range(self, channel: str, state: Float) -> tuple[float | None, float | None, list[str]]:
+        if not channel.startswith("news2") or self._missing < 0:
+            return None, None, []
+        missing = missing_inputs(int(state[self._missing]))
+        if not missing:
+            return None, None, []
+        low = self._fresh_channel("news2_low", state)
+        return low, self._fresh_channel("news2_high", state), missing
+
+    def _fresh_channel(self, name: str, state: Float) -> float | None:
+        at = self._channel[name]
+        return float(state[self._channel_value + at]) if state[self._channel_t + at] > 0.0 else None
+
+
+def missing_inputs(bits: int) -> list[str]:
+    """The NEWS2 inputs that a row's `missing` names."""
+    return [name for n, name in enumerate(news2.INPUTS) if bits & (1 << n)]
+
+
+def condition_bytes(condition: Condition) -> bytes:
+    """A condition as it stands in Kafka: sorted keys, provenance included."""
+    return orjson.dumps(to_builtins(condition), option=orjson.OPT_SORT_KEYS)
