@@ -27,6 +27,8 @@ from loadtest.pipeline import Pipeline
 from loadtest.processes import Child, ChildError, environment_of
 from loadtest.replay_input import Intake, Record, read_lines
 from loadtest.replay_output import FILES, KeyedValue, write_files
+from stream.model_sets import model_set
+from stream.processors import alert_rules
 
 OUTSTANDING_SENDS = 2000
 APPLY_TIMEOUT_S = 600.0
@@ -34,11 +36,16 @@ APPLY_TIMEOUT_S = 600.0
 
 def replay_through_core(configuration: Configuration, files: Sequence[Path], out: Path) -> dict[str, int]:
     """Replay in memory; returns the number of lines of each output file."""
-    pipeline = Pipeline(configuration)
+    pipeline = Pipeline(configuration, first_arrival(files))
     pipeline.run(Intake(configuration).records(read_lines(files)))
     pipeline.finish()
     by_topic = {topic: ((record.key, record.value) for record in records) for topic, records in pipeline.output.items()}
     return write_files(out, by_topic)
+
+
+def first_arrival(files: Sequence[Path]) -> float:
+    """`received_at` of the first line: the rules of a replay are those in force then. 0 where there is no line."""
+    return next((line.received_at for line in read_lines(files)), 0.0)
 
 
 def replay_through_kafka(
@@ -49,6 +56,7 @@ def replay_through_kafka(
     With `foreign` the configuration's Kafka is used, which must hold no telemetry; else one is started for this replay
     and removed with everything in it.
     """
+    _refuse_other_rules(configuration, first_arrival(files))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="biotwin-replay-")))
         guardian = stack.enter_context(Guardian())
@@ -62,6 +70,16 @@ def replay_through_kafka(
             configuration = msgspec.structs.replace(configuration, kafka=kafka)
         configuration = msgspec.structs.replace(configuration, data=str(folder))
         return asyncio.run(_replay_through_kafka(configuration, files, out, guardian))
+
+
+def _refuse_other_rules(configuration: Configuration, at: float) -> None:
+    """A worker goes by the rules of today; where those of the file's time differ, its output would not be the same."""
+    chosen = model_set(configuration.worker.model_set)
+    if alert_rules(configuration, chosen, at).hash != alert_rules(configuration, chosen, time.time()).hash:
+        raise UserError(
+            "the rules in force when the file was recorded are not those in force now, and a worker goes by those of "
+            "now. Use --through core, or --rules with a file whose rules have no effective dates."
+        )
 
 
 async def _replay_through_kafka(

@@ -1,9 +1,9 @@
 """What `biotwin replay` writes: four files in canonical form, the same bytes whichever way the records went.
 
 `conditions.jsonl` and `alerts.jsonl` hold provisional and settled records, one transition a line, in the order
-(t, patient, rule, id, sequence, text); `twins.jsonl` the last state of each twin by patient; `quarantine.jsonl` what
-was refused or waits, by id, with `released` where it waits no more. `provenance` is left out, and of a record that came
-more than once one line stands.
+(t, patient, rule, id, sequence, text); `twins.jsonl` the last settled state of each twin by patient; `quarantine.jsonl`
+what was refused or waits, by id, with `released` where it waits no more. `provenance` is left out, and of a record that
+came more than once one line stands.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import orjson
 
 from contracts import topics
 from contracts.canonical import canonical_bytes
+from stream.twin_record import LIVE
 
 FILES: dict[str, str] = {
     topics.CONDITIONS: "conditions.jsonl",
@@ -45,7 +46,13 @@ def journal_lines(values: Iterable[KeyedValue]) -> list[bytes]:
 def twin_lines(values: Iterable[KeyedValue]) -> list[bytes]:
     """The newest record of each key, by key; a key whose newest record is empty is left out."""
     newest: dict[bytes, bytes | None] = {key: value for key, value in values if key is not None}
-    return [canonical_bytes(orjson.loads(value)) for _, value in sorted(newest.items()) if value is not None]
+    return [_settled_bytes(value) for _, value in sorted(newest.items()) if value is not None]
+
+
+def _settled_bytes(value: bytes) -> bytes:
+    record: dict[str, Any] = orjson.loads(value)
+    record.pop(LIVE, None)
+    return canonical_bytes(record)
 
 
 def quarantine_lines(values: Iterable[KeyedValue]) -> list[bytes]:
