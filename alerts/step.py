@@ -113,9 +113,9 @@ NEVER = float("-inf")
 class KnownAlert(msgspec.Struct, frozen=True, array_like=True):
     """What is remembered of an alert.
 
-    Counts are of written records. `settled_t` and `provisional_t` are the event times (s) of the newest settled and of
-    the newest provisional transition; `settled_values` the values announced at `settled_t`, `provisional_updates` the
-    (t, onset_t, value) of the newest provisional updates.
+    Counts are of written records. `settled_t` and `provisional_t` are the event times (s) of the newest settled and
+    provisional transition; `settled_values` the values announced at `settled_t` (none where that was a clear);
+    `provisional_updates` the (t, onset_t, value) of the newest provisional updates.
     """
 
     life: Life = "absent"
@@ -181,15 +181,14 @@ def _is_new(known: KnownAlert, condition: Condition) -> bool:
             return (condition.t, condition.onset_t, _value(condition)) not in known.provisional_updates
         return condition.t > max(known.settled_t, known.provisional_t)
     if condition.t == known.settled_t:
-        return condition.state == "clear" or (
-            condition.state == "update" and _value(condition) not in known.settled_values
-        )
+        ends = condition.state == "clear"
+        worsens = condition.state == "update" and _value(condition) not in known.settled_values
+        return bool(known.settled_values) and (ends or worsens)
     return condition.t > known.settled_t
 
 
 def _counted(known: KnownAlert, condition: Condition, life: Life) -> KnownAlert:
-    """`known` after `condition`. What only serves to know an update's repeats is dropped when the alert closes."""
-    stands = life in {"provisional", "settled"}
+    """`known` after `condition`."""
     if counts_as_settled(condition):
         earlier = known.settled_values if condition.t == known.settled_t else ()
         return KnownAlert(
@@ -198,7 +197,8 @@ def _counted(known: KnownAlert, condition: Condition, life: Life) -> KnownAlert:
             provisional_count=known.provisional_count,
             settled_t=condition.t,
             provisional_t=known.provisional_t,
-            settled_values=(*earlier, _value(condition))[-UPDATES_REMEMBERED:] if stands else (),
+            settled_values=(*earlier, _value(condition))[-UPDATES_REMEMBERED:] if life == "settled" else (),
+            provisional_updates=known.provisional_updates,
         )
     updates = known.provisional_updates
     if condition.state == "update":
@@ -209,7 +209,7 @@ def _counted(known: KnownAlert, condition: Condition, life: Life) -> KnownAlert:
         provisional_count=known.provisional_count + 1,
         settled_t=known.settled_t,
         provisional_t=max(known.provisional_t, condition.t),
-        provisional_updates=updates if stands else (),
+        provisional_updates=updates,
     )
 
 
