@@ -14,9 +14,14 @@ from loadtest.replay_output import KeyedValue
 READ_TIMEOUT_S = 60.0
 
 
-async def _partitions(consumer: Any, topic: str) -> list[TopicPartition]:
-    await consumer.topics()
-    return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+async def _partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        described = await admin.describe_topics(list(topics))
+    finally:
+        await admin.close()
+    return [TopicPartition(one["topic"], each["partition"]) for one in described for each in one["partitions"]]
 
 
 async def read_topic(bootstrap: str, topic: str) -> AsyncIterator[Any]:
@@ -27,9 +32,7 @@ async def read_topic(bootstrap: str, topic: str) -> AsyncIterator[Any]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        partitions = await _partitions(consumer, topic)
-        if not partitions:
-            return
+        partitions = await _partitions(bootstrap, [topic])
         ends = await consumer.end_offsets(partitions)
         begins = await consumer.beginning_offsets(partitions)
         open_partitions = {one for one in partitions if begins[one] < ends[one]}
@@ -59,8 +62,7 @@ async def end_offsets(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, 
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
-        partitions = [one for topic in topics for one in await _partitions(consumer, topic)]
-        ends = await consumer.end_offsets(partitions)
+        ends = await consumer.end_offsets(await _partitions(bootstrap, topics))
     finally:
         await consumer.stop()
     return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}

@@ -115,7 +115,7 @@ async def produce(bootstrap: str, records: Iterable[Record]) -> int:
         for record in records:
             outstanding.append(
                 await producer.send(
-                    record.topic, record.value, key=record.key, partition=record.partition, headers=record.headers
+                    record.topic, record.value, key=record.key, partition=record.partition, headers=list(record.headers)
                 )
             )
             sent += 1
