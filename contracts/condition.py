@@ -20,7 +20,11 @@ PRIORITIES: tuple[Priority, ...] = ("none", "low", "medium", "high")
 
 
 class Input(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One value that a condition rests on. `age_s` is counted at the transition's event time; `reading` is its id."""
+    """One value that a condition rests on.
+
+    `age_s` is counted at the transition's event time; `reading` is its id. `z` is how far the value lies from what this
+    person's values were before, in standard deviations, where a model knows it; no rule decides by it.
+    """
 
     signal: str
     value: float
@@ -28,6 +32,7 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
     age_s: float
     quality: float
     reading: str
+    z: float | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,7 +10,7 @@ from contracts.identity import condition_identity, identity_text
 from twin_state import batch as b
 from twin_state.batch import Batch, Float, Int, Transitions
 from twin_state.configuration import PAST_EVENT_RULE, TwinConfiguration
-from twin_state.models import news2
+from twin_state.models import baseline, news2
 
 UNSIGNED = (1 << 64) - 1
 
@@ -44,6 +44,8 @@ class EvidenceWriter:
         self._reading = layout.place("latest", "reading").start
         self._channel_value = layout.place("channels", "value").start
         self._channel_t = layout.place("channels", "t").start
+        self._z = layout.place("moments", "z").start if ("moments", "z") in layout.places else -1
+        self._baseline = layout.place("baseline", "mean").start if ("baseline", "mean") in layout.places else -1
         self._missing = layout.place("news2", "missing").start if ("news2", "missing") in layout.places else -1
 
     def condition(self, transitions: Transitions, n: int, patient: str, batch: Batch, now: float) -> Condition:
@@ -116,9 +118,22 @@ class EvidenceWriter:
                     age_s=round(t - measured, 3),
                     quality=float(state[self._quality + signal]),
                     reading=identity_text(int(identities[self._reading + signal]) & UNSIGNED),
+                    z=self._deviation(signal, state),
                 )
             )
         return inputs
+
+    def _deviation(self, signal: int, state: Float) -> float | None:
+        """z against the moments before the value, else against the personal baseline once that is warm."""
+        if self._z >= 0:
+            return float(state[self._z + signal])
+        if self._baseline < 0:
+            return None
+        signals = len(self._configuration.layout.signals)
+        mean, scale, count = state[self._baseline + signal : self._baseline + 3 * signals : signals]
+        if count < baseline.WARM_UP_VALUES or scale <= 0.0:
+            return None
+        return float((state[self._value + signal] - mean) / scale)
 
     def _range(self, channel: str, state: Float) -> tuple[float | None, float | None, list[str]]:
         if not channel.startswith("news2") or self._missing < 0:

@@ -8,8 +8,8 @@ outage does not make one value weigh like a day), and during the first 60 values
     scale <- scale + a (1.2533 |d| - scale)              1.2533 = sqrt(pi / 2): mean absolute deviation to sigma
 
 Frozen while abnormal: during an exercise session, while any rule of medium or high priority is pending or present (a
-patient who deteriorates does so in signals that have no rule of their own, too), and while any rule on the signal itself
-is. No rule takes a threshold from it: a baseline never loosens an absolute limit.
+patient deteriorates in signals that have no rule of their own, too), and while any rule on the signal itself is. No
+rule takes a threshold from it: a baseline never loosens an absolute limit.
 Source of the clipping: Huber, Robust Statistics (1981), ch. 3.
 """
 
