@@ -1,6 +1,6 @@
 """One worker process: the app, its clocks and watches, and a clean end.
 
-`run_worker` returns the process's exit status. 0: told to end, everything checkpointed and committed. EXIT_KAFKA: Kafka
+`WorkerProcess.run` returns the exit status. 0: told to end, everything checkpointed and committed. EXIT_KAFKA: Kafka
 refused or lost writes, or went away for too long; starting again reads on from the last checkpoint. EXIT_FAILED: an
 error of ours; the log has the traceback. EXIT_FROZEN and EXIT_STUCK end the process from within.
 """
@@ -19,6 +19,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from alerts.rules import RuleSet
 from contracts import topics
 from contracts.configuration import Configuration
 from contracts.metrics import ProcessMetrics
@@ -33,7 +34,7 @@ from stream.processor import PartitionProcessor, StateVersionError
 from stream.recovery import recover_partition
 from stream.releaser import Releaser
 from stream.router import restore_router
-from stream.ticks import TICK_EVERY_S, TickWatch, alert_record, tick_record
+from stream.ticks import TICK_EVERY_S, TickWatch, alert_record, tick_record, ticks_notice
 from stream.watchdog import EXIT_STUCK, Standing, stuck
 
 log = structlog.get_logger("stream.worker")
@@ -71,8 +72,15 @@ def worker_stages(configuration: Configuration, twin: CreateProcessor, alerts: C
 class WorkerProcess:
     """Runs the stages until told to end or until something fails."""
 
-    def __init__(self, configuration: Configuration, metrics: ProcessMetrics, stages: list[Stage]) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        metrics: ProcessMetrics,
+        stages: list[Stage],
+        rules: RuleSet | None = None,
+    ) -> None:
         self.configuration = configuration
+        self._ticks_notice = ticks_notice(rules)
         self.stages = stages
         self.health = Health()
         self._observer = Observer(metrics)
@@ -253,7 +261,7 @@ class WorkerProcess:
             del self._watches[gone]
         for state in own:
             number = state.source.partition
-            watch = self._watches.setdefault(number, TickWatch(number))
+            watch = self._watches.setdefault(number, TickWatch(number, self._ticks_notice))
             watch.seen_at = max(watch.seen_at, state.tick_seen_at)
             alert = watch.judge(clock, time.time(), caught_up=self.agents.lag(state) == 0)
             self._observer.ticks_stopped(number, watch.opened is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -17,16 +18,23 @@ def worker() -> None:
     from contracts.metrics import ProcessMetrics
     from deploy.configuration import load_configuration
     from deploy.process import configure_logging, run, serve_metrics
-    from stream.clinical import clinical_stages
-    from stream.worker import EXIT_KAFKA, WorkerProcess
+    from stream.model_sets import model_set
+    from stream.processors import alert_rules, processors
+    from stream.worker import EXIT_KAFKA, WorkerProcess, worker_stages
 
     configuration = load_configuration()
     name = f"worker-{configuration.worker.instance}" if configuration.worker.instance else "worker"
     configure_logging(name)
+    for library in ("faust", "mode", "aiokafka"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     metrics = ProcessMetrics()
+    at = time.time()
+    make = processors(configuration, at)
+    rules = alert_rules(configuration, model_set(configuration.worker.model_set), at)
+    stages = worker_stages(configuration, make.twin, make.alerts)
 
     async def main(stop: asyncio.Event) -> int:
-        process = WorkerProcess(configuration, metrics, clinical_stages(configuration))
+        process = WorkerProcess(configuration, metrics, stages, rules)
         with serve_metrics(
             configuration, metrics, name, live=lambda: process.health.live, ready=lambda: process.health.ready
         ) as endpoint:
