@@ -48,6 +48,7 @@ bench: setup
 
 docs: setup
 	$(BIN)/biotwin metrics document > docs/metrics.md
+	$(BIN)/python -m deploy.api.schema > docs/command.schema.json
 
 lock:
 	uv pip compile pyproject.toml --group dev --extra demo --universal --python-version 3.11 \

@@ -91,7 +91,7 @@ def free_port() -> int:
 def recordings() -> Path:
     """The folder of recordings that are not part of the repository: BIOTWIN_RECORDINGS, else ../shared/data.
 
-    Without them tests are skipped, with CI set they fail; BIOTWIN_RECORDINGS=none says that they are meant to be absent.
+    Without them tests are skipped, with CI set they fail; BIOTWIN_RECORDINGS=none says that they are to be absent.
     """
     if os.environ.get("BIOTWIN_RECORDINGS") == "none":
         pytest.skip("BIOTWIN_RECORDINGS=none: the recordings are not part of the repository")

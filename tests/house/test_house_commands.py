@@ -11,8 +11,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def commands_of(target: str) -> list[str]:
+    # Under `make test` the flags of that make are in the environment.
+    outer = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     done = subprocess.run(
-        ["make", "--dry-run", "--always-make", target], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ["make", "--dry-run", "--always-make", "--no-print-directory", target],
+        cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if name not in outer},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.splitlines()
 
