@@ -43,6 +43,7 @@ class StrictClient(aiomqtt.Client):
         if reason_code.is_failure:
             if not self._disconnected.done():
                 self._disconnected.set_exception(aiomqtt.MqttCodeError(reason_code, "the broker refused a PUBLISH"))
+            self._client.disconnect()
             return
         super()._on_publish(client, userdata, mid, reason_code, properties)
 

@@ -1,0 +1,353 @@
+"""Alerts reach MQTT subscribers through real brokers, whatever is killed, stopped or refuses meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import msgspec
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from alerts.delivery.deliver import Deliverer
+from alerts.delivery.outbox import DeliveredMemory, outgoing
+from contracts.condition import Alert, Priority, Provenance, to_builtins
+from contracts.configuration import Configuration, Ingest, Mqtt
+from contracts.metrics import ProcessMetrics
+from contracts.topics import ALERTS
+from deploy.mqtt.mosquitto import MosquittoBroker
+
+SUBSCRIBER = Path(__file__).resolve().parents[2] / "docs" / "examples" / "subscribe_alerts.py"
+
+Key = tuple[str, str, str, int]
+
+
+def alert(number: int, patient: str = "p1", priority: Priority = "high", sequence: int = 1) -> Alert:
+    return Alert(
+        id=f"{number:016x}",
+        patient=patient,
+        rule="spo2-below-85",
+        kind="physiological",
+        priority=priority,
+        state="active",
+        transition="onset",
+        stage="settled",
+        t=100.0 + number,
+        onset_t=100.0 + number,
+        sequence=sequence,
+        message="SpO2 is 82 %, below 85 %.",
+        source="a book",
+        provenance=Provenance(partition=0, offset=number, applied_at=1.0),
+    )
+
+
+def value_of(one: Alert) -> bytes:
+    return orjson.dumps(to_builtins(one), option=orjson.OPT_SORT_KEYS)
+
+
+def key_of(one: Alert) -> Key:
+    return (one.id, one.transition, one.stage, one.sequence)
+
+
+class Inbox:
+    """What a subscriber with a session of its own received, in order."""
+
+    def __init__(self) -> None:
+        self.messages: list[aiomqtt.Message] = []
+        self.alerts: list[Alert] = []
+        self.keys: set[Key] = set()
+
+    def add(self, message: aiomqtt.Message) -> None:
+        one = msgspec.json.decode(bytes(message.payload), type=Alert)
+        self.messages.append(message)
+        self.alerts.append(one)
+        self.keys.add(key_of(one))
+
+    async def until_holds(self, count: int) -> None:
+        await until(lambda: len(self.keys) >= count)
+
+
+async def until(holds: Callable[[], Any], limit_s: float = 60.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while not holds():  # noqa: ASYNC110 - brokers and processes set no event of ours
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def subscriber(broker: MosquittoBroker, site: str) -> AsyncIterator[Inbox]:
+    """Subscribes with a session that outlives its connection: the broker keeps what comes while it is away."""
+    expiry = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    expiry.SessionExpiryInterval = 600
+    inbox = Inbox()
+
+    async def receive(client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            inbox.add(message)
+
+    async with aiomqtt.Client(
+        broker.host,
+        broker.port,
+        identifier=f"inbox-{site}",
+        protocol=aiomqtt.ProtocolVersion.V5,
+        clean_start=False,
+        properties=expiry,
+    ) as client:
+        await client.subscribe(f"biotwin/v1/{site}/alerts/#", qos=1)
+        receiving = asyncio.create_task(receive(client))
+        try:
+            yield inbox
+        finally:
+            receiving.cancel()
+
+
+async def produce(configuration: Configuration, values: Sequence[tuple[bytes | None, bytes]]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=configuration.kafka.bootstrap, linger_ms=5)
+    await producer.start()
+    try:
+        sent = [await producer.send(ALERTS, value, key=key) for key, value in values]
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+
+
+async def committed(configuration: Configuration) -> int:
+    """Sum of the offsets that the deliverers' group has committed."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=configuration.kafka.bootstrap, group_id=f"{configuration.kafka.group}-deliver"
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(ALERTS, number) for number in range(configuration.kafka.partitions)]
+        return sum([await consumer.committed(partition) or 0 for partition in partitions])
+    finally:
+        await consumer.stop()
+
+
+async def until_committed(configuration: Configuration, count: int, limit_s: float = 60.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while await committed(configuration) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def delivering(configuration: Configuration) -> AsyncIterator[ProcessMetrics]:
+    stop, metrics = asyncio.Event(), ProcessMetrics()
+    running = asyncio.create_task(Deliverer(configuration, metrics, stop).run())
+    try:
+        yield metrics
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 30)
+
+
+@pytest.fixture
+async def configuration(
+    kafka: Any, mqtt: MosquittoBroker, request: pytest.FixtureRequest
+) -> AsyncIterator[Configuration]:
+    """Topics of this test's own on the session's brokers, and a site of its own."""
+    made: Configuration = await kafka.create(partitions=4)
+    yield msgspec.structs.replace(
+        made,
+        site=f"site-{abs(hash(request.node.name)) % 10**6}",
+        mqtt=Mqtt(host=mqtt.host, port=mqtt.port),
+        ingest=Ingest(reconnect_min_s=0.05, reconnect_max_s=0.5),
+    )
+    await kafka.wipe()
+
+
+def metric(metrics: ProcessMetrics, name: str, labels: dict[str, str] | None = None) -> float:
+    return metrics.registry.get_sample_value(name, labels or {}) or 0.0
+
+
+@pytest.mark.kafka
+@pytest.mark.mqtt
+async def test_alerts_come_on_their_topics_once_and_as_written(
+    configuration: Configuration, mqtt: MosquittoBroker
+) -> None:
+    alerts = [alert(1), alert(2, "p2", "low"), alert(3, "ward/7+", "none"), alert(4, "")]
+    values = [(one.patient.encode(), value_of(one)) for one in alerts]
+    async with subscriber(mqtt, configuration.site) as inbox, delivering(configuration) as metrics:
+        await produce(configuration, [*values, (b"p1", b"not an alert"), *values, (b"p1", value_of(alert(5)))])
+        await until(lambda: len(inbox.messages) >= 5)
+        await until_committed(configuration, 10)
+    topics = {
+        message.topic.value.removeprefix(f"biotwin/v1/{configuration.site}/alerts/") for message in inbox.messages
+    }
+    assert topics == {"high/p1", "low/p2", "none/ward%2F7%2B", "high/-"}
+    assert sorted(bytes(message.payload) for message in inbox.messages) == sorted(
+        [*(value for _, value in values), value_of(alert(5))]
+    )
+    assert {(message.qos, message.retain) for message in inbox.messages} == {(1, False)}
+    assert metric(metrics, "biotwin_alerts_delivered_total", {"channel": "mqtt"}) == 5
+    assert metric(metrics, "biotwin_alert_to_delivered_seconds_count", {"channel": "mqtt"}) == 5
+    assert metric(metrics, "biotwin_quarantined_total", {"reason": "bad_record"}) == 1
+    assert metric(metrics, "biotwin_mqtt_connected") == 0
+
+
+@pytest.mark.kafka
+@pytest.mark.mqtt
+async def test_a_broker_that_is_down_or_goes_away_costs_no_alert(configuration: Configuration, tmp_path: Path) -> None:
+    broker = MosquittoBroker(tmp_path)
+    broker.start()
+    configuration = msgspec.structs.replace(configuration, mqtt=Mqtt(host=broker.host, port=broker.port))
+    alerts = [alert(number) for number in range(30)]
+    try:
+        async with subscriber(broker, configuration.site):
+            pass  # its session stays
+        broker.stop()
+        async with delivering(configuration) as metrics:
+            await produce(configuration, [(b"p1", value_of(one)) for one in alerts[:10]])
+            await until(lambda: metric(metrics, "biotwin_records_total", {"agent": "deliver"}) == 10)
+            assert await committed(configuration) == 0
+            broker.start()
+            await until_committed(configuration, 10)
+            broker.stop()
+            await produce(configuration, [(b"p1", value_of(one)) for one in alerts[10:]])
+            broker.start()
+            async with subscriber(broker, configuration.site) as inbox:
+                await inbox.until_holds(30)
+                await until_committed(configuration, 30)
+        assert inbox.alerts == alerts
+    finally:
+        broker.stop()
+
+
+@pytest.mark.kafka
+@pytest.mark.mqtt
+async def test_an_alert_that_the_broker_refuses_is_not_taken_for_delivered(
+    configuration: Configuration, tmp_path: Path
+) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic read #\n")
+    template = "listener {port} {host}\nallow_anonymous true\nlog_dest file {log}\n# {data} {max_queued_bytes}\n"
+    broker = MosquittoBroker(tmp_path / "broker", configuration=f"{template}acl_file {acl}\n")
+    broker.start()
+    configuration = msgspec.structs.replace(configuration, mqtt=Mqtt(host=broker.host, port=broker.port))
+    try:
+        async with delivering(configuration) as metrics:
+            await produce(configuration, [(b"p1", value_of(alert(1)))])
+            await until(lambda: metric(metrics, "biotwin_records_total", {"agent": "deliver"}) == 1)
+            await until(lambda: metric(metrics, "biotwin_mqtt_connected") == 1)
+            await until(lambda: metric(metrics, "biotwin_mqtt_connected") == 0)  # it left: the PUBLISH was refused
+            assert await committed(configuration) == 0
+            assert metric(metrics, "biotwin_alerts_delivered_total", {"channel": "mqtt"}) == 0
+            acl.write_text("topic readwrite #\n")
+            broker.restart()
+            async with subscriber(broker, configuration.site) as inbox:
+                await until_committed(configuration, 1)
+        assert metric(metrics, "biotwin_alerts_delivered_total", {"channel": "mqtt"}) == 1
+        assert inbox.keys <= {key_of(alert(1))}
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def deliver_process(configuration: Configuration, data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`biotwin deliver` as a user starts it."""
+    environment = os.environ | {
+        "BIOTWIN_SITE": configuration.site,
+        "BIOTWIN_DATA": str(data),
+        "BIOTWIN_KAFKA__BOOTSTRAP": configuration.kafka.bootstrap,
+        "BIOTWIN_KAFKA__SESSION_TIMEOUT_S": "1.5",
+        "BIOTWIN_KAFKA__HEARTBEAT_S": "0.5",
+        "BIOTWIN_MQTT__HOST": configuration.mqtt.host,
+        "BIOTWIN_MQTT__PORT": str(configuration.mqtt.port),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.cli", "deliver"], env=environment, stderr=(data / "log").open("ab")
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+@pytest.mark.kafka
+@pytest.mark.mqtt
+async def test_kills_of_deliver_lose_no_alert(
+    configuration: Configuration, mqtt: MosquittoBroker, tmp_path: Path
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    alerts = [alert(number, f"p{number % 20}", chance.choice(["high", "medium", "low"])) for number in range(3000)]
+    values = [(one.patient.encode(), value_of(one)) for one in alerts]
+    kills = sorted(chance.sample(range(100, 2500), 3))
+    async with subscriber(mqtt, configuration.site) as inbox:
+        producing = asyncio.create_task(produce(configuration, values))
+        for reached in kills:
+            with deliver_process(configuration, tmp_path) as process:
+                await inbox.until_holds(reached)
+                process.kill()
+        await producing
+        with deliver_process(configuration, tmp_path) as process:
+            await inbox.until_holds(len(alerts))
+            await until_committed(configuration, len(alerts))
+            process.terminate()
+            assert await asyncio.to_thread(process.wait, 30) == 0
+        assert inbox.keys == {key_of(one) for one in alerts}
+        firsts = list(dict.fromkeys((one.patient, one.t) for one in inbox.alerts))
+        for patient in {one.patient for one in alerts}:
+            assert [t for who, t in firsts if who == patient] == [one.t for one in alerts if one.patient == patient]
+        received = len(inbox.messages)
+        with deliver_process(configuration, tmp_path):
+            last = alert(9999)
+            await produce(configuration, [(b"p1", value_of(last))])
+            await until(lambda: key_of(last) in inbox.keys)
+        assert len(inbox.messages) == received + 1
+
+
+@pytest.mark.kafka
+@pytest.mark.mqtt
+async def test_the_example_subscriber_prints_high_alerts(configuration: Configuration, mqtt: MosquittoBroker) -> None:
+    program = SUBSCRIBER.read_text().replace("aiomqtt.Client(host,", f"aiomqtt.Client(host, {mqtt.port},")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, mqtt.host, configuration.site, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with delivering(configuration):
+            line = b""
+            number = 0
+            async with asyncio.timeout(60):
+                while not line:  # until it has subscribed
+                    number += 1
+                    await produce(configuration, [(b"p1", value_of(alert(number)))])
+                    try:
+                        line = await asyncio.wait_for(process.stdout.readline(), 0.5)
+                    except TimeoutError:
+                        continue
+        assert line.decode().strip() == "p1 active settled SpO2 is 82 %, below 85 %."
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def test_memory_forgets_the_oldest_first() -> None:
+    memory = DeliveredMemory(capacity=2)
+    keys: list[Key] = [("a", "onset", "settled", n) for n in range(3)]
+    for key in keys:
+        memory.add(key)
+    assert [key in memory for key in keys] == [False, True, True]
+    assert len(memory) == 2
+
+
+def test_what_is_published_is_the_record_as_it_stands() -> None:
+    value = value_of(alert(1, "ä/b"))
+    message = outgoing("site", value)
+    assert message.payload is value
+    assert message.topic == "biotwin/v1/site/alerts/high/%C3%A4%2Fb"
+    assert json.loads(message.payload)["provenance"]["applied_at"] == message.written_at == 1.0
