@@ -14,7 +14,8 @@ from loadtest.replay_output import KeyedValue
 READ_TIMEOUT_S = 60.0
 
 
-async def _partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+async def partitions_of(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+    """Every partition of the topics."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -32,7 +33,7 @@ async def read_topic(bootstrap: str, topic: str) -> AsyncIterator[Any]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        partitions = await _partitions(bootstrap, [topic])
+        partitions = await partitions_of(bootstrap, [topic])
         ends = await consumer.end_offsets(partitions)
         begins = await consumer.beginning_offsets(partitions)
         open_partitions = {one for one in partitions if begins[one] < ends[one]}
@@ -62,7 +63,7 @@ async def end_offsets(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, 
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
-        ends = await consumer.end_offsets(await _partitions(bootstrap, topics))
+        ends = await consumer.end_offsets(await partitions_of(bootstrap, topics))
     finally:
         await consumer.stop()
     return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}

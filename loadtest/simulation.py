@@ -19,7 +19,7 @@ from contracts.command import Admit, Bind, Command, Limits, News2, Session
 from loadtest import devices
 from loadtest.devices import Device, Reading
 from loadtest.faults import Faults, broken_bytes, clock_error_s
-from loadtest.recording import RecordedHeart
+from loadtest.recording import load_recorded_heart
 from loadtest.ward import LIFELIKE, Event, EventPlan, Vitals, Ward
 
 BIND_AHEAD_S = 60.0
@@ -32,7 +32,8 @@ COOL_DOWN_S = 20.0
 class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What to simulate. `start_t` in s since the epoch; `late_bound_share` of the app devices are bound only 10 s into
     the stream, so that their first readings wait in quarantine; `stray_devices` are never bound at all.
-    `network_delay_s` is the shortest and longest way to the broker."""
+    `network_delay_s` is the shortest and longest way to the broker; with `recorded` one patient's chest strap plays a
+    real recording."""
 
     patients: int
     duration_s: float
@@ -47,7 +48,7 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     late_bound_share: float = 0.0
     stray_devices: int = 0
     rehabilitation_share: float = 0.3
-    recorded: RecordedHeart | None = None
+    recorded: bool = False
 
 
 class Message(NamedTuple):
@@ -68,7 +69,8 @@ class Order(NamedTuple):
 
 
 class Simulation:
-    """A ward with its devices. `stream` may be walked once."""
+    """A ward with its devices. `stream` may be walked once. Raises `RecordingMissingError` where the recording that
+    the plan asks for is not installed."""
 
     def __init__(self, plan: SimulationPlan) -> None:
         self.plan = plan
@@ -77,6 +79,7 @@ class Simulation:
         )
         self._rng = Random(f"{plan.seed}:faults")
         self._delay = Random(f"{plan.seed}:network")
+        self._heart = load_recorded_heart() if plan.recorded else None
         self.recorded_patient = self._choose_recorded()
         self.devices = [device for patient in range(plan.patients) for device in self._devices_of(patient)]
         self.devices += [self._stray(number) for number in range(plan.stray_devices)]
@@ -101,7 +104,7 @@ class Simulation:
 
     def _choose_recorded(self) -> int:
         """The patient whose chest strap plays the recording: the first in rehabilitation, -1 without a recording."""
-        if self.plan.recorded is None:
+        if self._heart is None:
             return -1
         found = [patient for patient in range(self.plan.patients) if self.ward.kind(patient) == "rehabilitation"]
         return found[0] if found else 0
@@ -116,7 +119,7 @@ class Simulation:
     def _devices_of(self, patient: int) -> Iterator[Device]:
         plan = self.plan
         rehabilitation = self.ward.kind(patient) == "rehabilitation"
-        heart = plan.recorded if patient == self.recorded_patient else None
+        heart = self._heart if patient == self.recorded_patient else None
         if heart is not None:
             yield self._device("strap", patient, lambda _: devices.recorded_strap(heart, plan.start_t))
         elif rehabilitation:

@@ -84,7 +84,7 @@ BRISK = EventPlan(
 )
 """Many short events, so that minutes show what a ward shows in days: for demonstrations and tests."""
 
-CALM = EventPlan(mean_gap_s=np.inf, duration_s=(1.0, 1.0), ramp_s=1.0)
+CALM = EventPlan(mean_gap_s=1e12, duration_s=(1.0, 1.0), ramp_s=1.0)
 """No events."""
 
 
@@ -160,8 +160,6 @@ class Ward:
 
     def _plan_events(self, rng: np.random.Generator) -> Iterator[Event]:
         plan = self.plan
-        if not np.isfinite(plan.mean_gap_s):
-            return
         for patient in range(self.patients):
             kinds = [kind for kind in plan.weights if kind != "exercise" or self.rehabilitation[patient]]
             shares = np.array([plan.weights[kind] for kind in kinds])
