@@ -1,0 +1,255 @@
+"""Server-sent events: each client is a cursor into the ward, not a queue.
+
+Events are `reset` (everything; forget what you have), `rows` (rows that changed), `alert` (one record of topic
+`alerts`, as written) and `status` (clock and health of the source, every two seconds, without an id). A client that
+reads slowly gets the newest row instead of every row; one that stops reading is dropped; neither costs memory or time
+of any other. An id names the last row change and, by partition, the next alert offset: `Last-Event-ID` resumes from it
+without loss, after a restart of the console too, and where that is no longer possible with a `reset`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from secrets import token_hex
+from typing import Protocol
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from alerts.console.ward import LoggedAlert, Ward
+from contracts.metrics import ProcessMetrics
+
+ROWS_INTERVAL_S = 0.5
+STATUS_INTERVAL_S = 2.0
+SEND_TIMEOUT_S = 20.0
+RETRY_MS = 1_000
+
+_ID = re.compile(r"^([0-9a-f]{8})-(\d{1,15})-([0-9]{1,15}(?:\.[0-9]{1,15}){0,1023})?$")
+
+
+class Source(Protocol):
+    """What the streams need to know of the feed."""
+
+    @property
+    def up(self) -> bool: ...
+
+    @property
+    def loaded(self) -> bool: ...
+
+
+class Streams:
+    """The open streams of one console.
+
+    Call `changed()` after the ward changed and `close()` to end every stream. `clock` gives Unix time (s).
+    """
+
+    def __init__(
+        self, ward: Ward, source: Source, metrics: ProcessMetrics, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.ward = ward
+        self.source = source
+        self.boot = token_hex(4)
+        self._clock = clock
+        self._closed = False
+        self._wake: set[asyncio.Event] = set()
+        self._clients = metrics.gauge("biotwin_console_clients")
+        self._delay = metrics.histogram("biotwin_alert_to_delivered_seconds").labels("sse")
+        self._delivered = metrics.counter("biotwin_alerts_delivered_total").labels("sse")
+
+    def changed(self) -> None:
+        """Wakes every stream."""
+        for event in self._wake:
+            event.set()
+
+    def close(self) -> None:
+        """Ends every stream; later ones end at once."""
+        self._closed = True
+        self.changed()
+
+    async def events(self, last_id: str = "", patient: str = "", *, rows: bool = True) -> AsyncGenerator[bytes, None]:
+        """The stream of one client, chunk by chunk; of one patient where `patient` is given, without rows on demand."""
+        wake = asyncio.Event()
+        self._wake.add(wake)
+        self._clients.inc()
+        try:
+            yield f"retry: {RETRY_MS}\n\n".encode() + self._status()
+            cursor = _Cursor(self, patient, rows=rows)
+            while not self._closed and not self.source.loaded:
+                await _wait(wake, STATUS_INTERVAL_S)
+                yield self._status()
+            opening, replayed = cursor.open(last_id)
+            yield opening
+            status_at = rows_at = self._clock()
+            while not self._closed:
+                wake.clear()
+                now = self._clock()
+                chunk, alerts = cursor.advance(rows=now - rows_at >= ROWS_INTERVAL_S)
+                if now - rows_at >= ROWS_INTERVAL_S:
+                    rows_at = now
+                if now - status_at >= STATUS_INTERVAL_S:
+                    status_at = now
+                    chunk += self._status()
+                if chunk:
+                    yield chunk
+                    self._observe(alerts, replayed)
+                replayed = 0
+                pending = cursor.behind()
+                await _wait(wake, max(0.0, rows_at + ROWS_INTERVAL_S - now) if pending else status_at + 2.0 - now)
+        finally:
+            self._wake.discard(wake)
+            self._clients.dec()
+
+    def _status(self) -> bytes:
+        body = {
+            "now": self._clock(),
+            "kafka": self.source.up,
+            "loaded": self.source.loaded,
+            "newest_at": self.ward.newest_at,
+        }
+        return b": heartbeat\nevent: status\ndata: " + orjson.dumps(body) + b"\n\n"
+
+    def _observe(self, alerts: list[LoggedAlert], replayed: int) -> None:
+        now = self._clock()
+        for alert in alerts[replayed:]:
+            self._delay.observe(max(0.0, now - alert.applied_at))
+        self._delivered.inc(len(alerts))
+
+
+class _Cursor:
+    """Where one client stands: the number of the last row change, the last alert's serial, the offsets for its id."""
+
+    def __init__(self, streams: Streams, patient: str, *, rows: bool) -> None:
+        self._streams = streams
+        self._ward = streams.ward
+        self._patient = patient
+        self._rows = rows
+        self._number = 0
+        self._serial = 0
+        self._offsets: dict[int, int] = {}
+        self._missed: list[LoggedAlert] = []
+
+    def open(self, last_id: str) -> tuple[bytes, int]:
+        """The first event (empty where the client can go on) and how many alerts it missed; `advance` sends those."""
+        ward = self._ward
+        known = parse_id(last_id)
+        self._serial = ward.serial
+        if known is None:
+            return self._reset(), 0
+        boot, number, offsets = known
+        try:
+            missed = ward.alerts_from(offsets)
+        except LookupError:
+            return self._reset(), 0
+        self._offsets = dict(offsets)
+        opening = b""
+        if boot == self._streams.boot and number <= ward.number:
+            self._number = number
+        else:
+            opening = self._reset(offsets)
+        self._missed = self._of_patient(missed)
+        return opening, len(self._missed)
+
+    def advance(self, *, rows: bool) -> tuple[bytes, list[LoggedAlert]]:
+        """What the client has not seen, and the alerts in it. An alert goes out at once and takes its rows along."""
+        ward = self._ward
+        try:
+            alerts = [*self._missed, *self._of_patient(ward.alerts_since(self._serial))]
+        except LookupError:
+            return self._reset(), []
+        self._missed = []
+        self._serial = ward.serial
+        chunks: list[bytes] = []
+        for alert in alerts:
+            self._offsets[alert.partition] = alert.offset + 1
+            chunks.append(_event("alert", alert.data, self._id()))
+        if self._rows and (rows or alerts) and self._number < ward.number:
+            changed = ward.rows_since(self._number, self._patient)
+            self._number = ward.number
+            if changed:
+                chunks.append(_event("rows", self._listed(changed), self._id()))
+        return b"".join(chunks), alerts
+
+    def behind(self) -> bool:
+        """Whether rows wait for their interval."""
+        return self._rows and self._number < self._ward.number
+
+    def _reset(self, offsets: dict[int, int] | None = None) -> bytes:
+        """Everything. The id stands at `offsets` where alerts before the present are still to follow."""
+        ward = self._ward
+        self._number = ward.number
+        self._serial = ward.serial
+        self._offsets = dict(ward.next_offsets if offsets is None else offsets)
+        return _event("reset", self._listed(ward.rows(self._patient) if self._rows else []), self._id())
+
+    def _of_patient(self, alerts: Iterable[LoggedAlert]) -> list[LoggedAlert]:
+        """Of the patient asked for, and of nobody: a system alarm concerns everyone."""
+        return [alert for alert in alerts if not self._patient or alert.patient in {"", self._patient}]
+
+    def _listed(self, rows: list[bytes]) -> bytes:
+        return b'{"now":%s,"rows":[%s]}' % (orjson.dumps(self._streams._clock()), b",".join(rows))  # noqa: SLF001
+
+    def _id(self) -> str:
+        count = max(self._offsets, default=-1) + 1
+        offsets = ".".join(str(self._offsets.get(partition, 0)) for partition in range(count))
+        return f"{self._streams.boot}-{self._number}-{offsets}"
+
+
+def parse_id(text: str) -> tuple[str, int, dict[int, int]] | None:
+    """(boot, row number, next alert offset by partition) of an event id; None where it is not one of ours."""
+    match = _ID.match(text)
+    if match is None:
+        return None
+    offsets = (match[3] or "").split(".") if match[3] else []
+    return match[1], int(match[2]), {partition: int(offset) for partition, offset in enumerate(offsets)}
+
+
+def _event(kind: str, data: bytes, event_id: str) -> bytes:
+    return b"event: %s\nid: %s\ndata: %s\n\n" % (kind.encode(), event_id.encode(), data)
+
+
+async def _wait(wake: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, timeout_s)):
+            await wake.wait()
+    except TimeoutError:
+        return
+
+
+class EventStreamResponse:
+    """Sends a stream; a client that takes nothing for `SEND_TIMEOUT_S` is dropped, and may come back with its id."""
+
+    def __init__(self, stream: AsyncGenerator[bytes, None]) -> None:
+        self._stream = stream
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        sending = asyncio.create_task(self._send(send))
+        leaving = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            results = await asyncio.gather(sending, leaving, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(
+                result, asyncio.CancelledError | TimeoutError | OSError
+            ):
+                raise result
+
+    async def _send(self, send: Send) -> None:
+        async with aclosing(self._stream) as chunks:
+            async for chunk in chunks:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

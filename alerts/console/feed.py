@@ -1,0 +1,161 @@
+"""What the console reads from Kafka: topic `twin` from its beginning, topic `alerts` from the beginning it retains.
+
+A plain consumer without a group: a console keeps no position and disturbs nobody. It starts before Kafka does and
+outlives its outages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from alerts.console.records import decode_twin
+from alerts.console.ward import Ward
+from contracts.condition import Alert
+from contracts.topics import ALERTS, TWIN
+
+POLL_MS = 500
+PROBE_S = 2.0
+PROBE_TIMEOUT_S = 4.0
+RETRY_S = 1.0
+
+
+def _nobody() -> None:
+    """Who is told until somebody asks."""
+
+
+log = structlog.get_logger(__name__)
+_decode_alert = msgspec.json.Decoder(Alert).decode
+
+
+class Feed:
+    """Keeps a ward up to date until it is cancelled.
+
+    `up` says whether the last exchange with Kafka succeeded; `loaded` that everything written before the start is in
+    the ward; `refused` counts records that could not be read. `changed` is called after each batch.
+    """
+
+    def __init__(self, ward: Ward, bootstrap: str) -> None:
+        self.ward = ward
+        self.bootstrap = bootstrap
+        self.up = False
+        self.loaded = False
+        self.refused = 0
+        self.changed: Callable[[], None] = _nobody
+        self._said = ""
+        self._ends: dict[TopicPartition, int] = {}
+
+    async def run(self) -> None:
+        """Reads until cancelled; comes back by itself when Kafka was away."""
+        while True:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self.bootstrap,
+                client_id="biotwin-console",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=POLL_MS,
+                metadata_max_age_ms=10_000,
+            )
+            try:
+                await consumer.start()
+                partitions = await self._assign(consumer)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._read(consumer))
+                    tasks.create_task(self._probe(consumer, partitions))
+            except* KafkaError as errors:
+                self._say("kafka_unreachable", error=str(errors.exceptions[0]))
+            finally:
+                await consumer.stop()
+            await asyncio.sleep(RETRY_S)
+
+    async def _assign(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        while True:
+            existing = await consumer.topics()
+            missing = [topic for topic in (TWIN, ALERTS) if topic not in existing]
+            if not missing:
+                break
+            self._say("topics_missing", topics=missing, advice="run `biotwin kafka init`")
+            await asyncio.sleep(RETRY_S)
+        # Alerts first: a row that is sent has its alerts.
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in (ALERTS, TWIN)
+            for number in sorted(consumer.partitions_for_topic(topic) or ())
+        ]
+        consumer.assign(partitions)
+        for partition in partitions:
+            if partition.topic == ALERTS and partition.partition in self.ward.next_offsets:
+                consumer.seek(partition, self.ward.next_offsets[partition.partition])
+            else:
+                await consumer.seek_to_beginning(partition)
+        self._ends = await consumer.end_offsets(partitions)
+        return partitions
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        self._note_progress(consumer, await self._positions(consumer))
+        while True:
+            batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=2_000)
+            for partition, records in batches.items():
+                self._apply(partition, records)
+            if not self.loaded:
+                self._note_progress(consumer, await self._positions(consumer))
+            if batches:
+                self.changed()
+
+    async def _positions(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+        return {partition: await consumer.position(partition) for partition in self._ends}
+
+    def _note_progress(self, consumer: AIOKafkaConsumer, positions: dict[TopicPartition, int]) -> None:
+        if not self.loaded and all(positions[partition] >= end for partition, end in self._ends.items()):
+            self.loaded = True
+            log.info("ward_loaded", patients=len(self.ward.patients), partitions=len(consumer.assignment()))
+            self.changed()
+
+    async def _probe(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+        """Asks Kafka something at intervals: a consumer whose broker is away just returns nothing."""
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    await consumer.end_offsets(partitions)
+            except (KafkaError, TimeoutError) as error:
+                self._say("kafka_unreachable", error=str(error) or "no answer")
+            else:
+                self._say("")
+            await asyncio.sleep(PROBE_S)
+
+    def _apply(self, partition: TopicPartition, records: Iterable[ConsumerRecord]) -> None:
+        for record in records:
+            try:
+                if partition.topic == ALERTS:
+                    self.ward.apply_alert(_decode_alert(record.value or b""), partition.partition, record.offset)
+                elif record.value is None:
+                    self.ward.remove_twin((record.key or b"").decode("utf-8", "replace"))
+                else:
+                    self.ward.apply_twin(decode_twin(record.value))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                self.refused += 1
+                if self.refused == 1:
+                    log.warning(
+                        "record_refused",
+                        topic=partition.topic,
+                        partition=partition.partition,
+                        offset=record.offset,
+                        error=type(error).__name__,
+                    )
+
+    def _say(self, trouble: str, **fields: object) -> None:
+        """Logs a trouble once and its end once; an empty `trouble` means that all is well."""
+        self.up = not trouble
+        if trouble == self._said:
+            return
+        if trouble:
+            log.warning(trouble, bootstrap=self.bootstrap, **fields)
+        else:
+            log.info("reading_kafka", bootstrap=self.bootstrap)
+        self._said = trouble
+        self.changed()

@@ -1,0 +1,176 @@
+// How values, ages, times and priorities are put into words. Times are Unix seconds, shown in the reader's time zone.
+
+export const PRIORITIES = ["none", "low", "medium", "high"];
+
+const SIGNALS = {
+  heart_rate: ["Heart rate", "/min", 0],
+  spo2: ["SpO₂", "%", 0],
+  respiratory_rate: ["Respiratory rate", "/min", 0],
+  body_temperature: ["Temperature", "°C", 1],
+  systolic_pressure: ["Systolic pressure", "mmHg", 0],
+  diastolic_pressure: ["Diastolic pressure", "mmHg", 0],
+  mean_pressure: ["Mean pressure", "mmHg", 0],
+  consciousness: ["Consciousness", "", 0],
+  supplemental_oxygen: ["Oxygen", "", 0],
+  rr_ms: ["RR interval", "ms", 0],
+  power_w: ["Power", "W", 0],
+  speed_mps: ["Speed", "m/s", 1],
+  grade_pct: ["Grade", "%", 1],
+  cadence_per_min: ["Cadence", "/min", 0],
+  steps: ["Steps", "", 0],
+  skin_temperature: ["Skin temperature", "°C", 1],
+  eda_us: ["Skin conductance", "µS", 2],
+  body_weight: ["Weight", "kg", 1],
+  glucose_mg_dl: ["Glucose", "mg/dL", 0],
+  mood: ["Mood", "", 0],
+  stress: ["Stress", "of 10", 0],
+  rpe: ["Perceived exertion", "of 20", 0],
+  symptom: ["Symptom", "", 0],
+  battery_pct: ["Battery", "%", 0],
+  news2_low: ["NEWS2", "", 0],
+  news2_high: ["NEWS2", "", 0],
+  news2_single: ["NEWS2, one parameter alone", "", 0],
+  silence_s: ["Silence", "s", 0],
+};
+
+const CODES = {
+  consciousness: ["Alert", "New confusion", "Responds to voice", "Responds to pain", "Unresponsive"],
+  supplemental_oxygen: ["Room air", "On oxygen"],
+};
+
+export const PRIORITY_WORDS = { high: "High", medium: "Medium", low: "Low", none: "Advice" };
+export const PRIORITY_MARKS = { high: "!!!", medium: "!!", low: "!", none: "i" };
+
+const known = new Map();
+
+/** Takes the registry from /api/signals. */
+export function learnSignals(signals) {
+  for (const signal of signals) known.set(signal.name, signal);
+}
+
+export function signalInfo(name) {
+  return known.get(name) ?? { name, period_s: 60, validity_s: 3600, codes: {}, shape: "scalar" };
+}
+
+export function label(name) {
+  return SIGNALS[name]?.[0] ?? sentence(name.replaceAll("_", " "));
+}
+
+export function unit(name) {
+  return SIGNALS[name]?.[1] ?? "";
+}
+
+export function sentence(text) {
+  return text ? text[0].toUpperCase() + text.slice(1) : text;
+}
+
+/** A value without its unit; an en dash where there is none. */
+export function number(name, value) {
+  if (value === null || value === undefined || value === "") return "–";
+  if (typeof value === "string") return sentence(value.replaceAll("_", " "));
+  if (CODES[name]) return CODES[name][value] ?? String(value);
+  const codes = Object.entries(signalInfo(name).codes ?? {});
+  const code = codes.find(([, index]) => index === value);
+  if (code) return sentence(code[0].replaceAll("_", " "));
+  return value.toFixed(SIGNALS[name]?.[2] ?? 1);
+}
+
+export function valueWithUnit(name, value) {
+  const shown = number(name, value);
+  return shown !== "–" && unit(name) && !CODES[name] ? `${shown} ${unit(name)}` : shown;
+}
+
+/** A span of seconds in its largest fitting unit: "8 s", "12 min", "3 h", "2 d". */
+export function span(seconds) {
+  const s = Math.max(0, seconds);
+  if (s < 90) return `${Math.floor(s)} s`;
+  if (s < 5400) return `${Math.floor(s / 60)} min`;
+  if (s < 172800) return `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86400)} d`;
+}
+
+const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+/** "21:43:05", with the day where it is not today. */
+export function clockTime(t) {
+  if (!t) return "unknown";
+  const date = new Date(t * 1000);
+  const today = new Date().toDateString() === date.toDateString();
+  return today ? clockFormat.format(date) : `${dayFormat.format(date)}, ${clockFormat.format(date)}`;
+}
+
+export function minuteTime(t) {
+  return minuteFormat.format(new Date(t * 1000));
+}
+
+export function isoTime(t) {
+  return t ? new Date(t * 1000).toISOString() : "";
+}
+
+/**
+ * How old a value is and what that means: "fresh", "stale" (older than three of its periods: shown in grey with its
+ * age) or "expired" (older than it may be used: not shown as a value any more).
+ */
+export function freshness(name, signal, now) {
+  const { period_s: period, validity_s: validity } = signalInfo(name);
+  const age = Math.max(0, now - signal.t);
+  if (age > validity) return { state: "expired", age, text: `${span(age)} old` };
+  if (age > Math.max(3 * period, 15)) return { state: "stale", age, text: `${span(age)} old` };
+  return { state: "fresh", age, text: span(age) };
+}
+
+/** Signal quality in words and bars out of three. */
+export function quality(q) {
+  if (q === null || q === undefined) return { bars: 0, word: "quality unknown" };
+  if (q >= 0.8) return { bars: 3, word: "good signal" };
+  if (q >= 0.5) return { bars: 2, word: "fair signal" };
+  return { bars: 1, word: "poor signal" };
+}
+
+/** NEWS2 as text: { shown, note, missing }. */
+export function news2(score) {
+  if (!score) return { shown: "–", note: "no score", missing: "" };
+  if (score.applicable === false) return { shown: "–", note: score.reason ? sentence(score.reason) : "not applicable", missing: "" };
+  if (score.low === null || score.high === null || score.low === undefined || score.high === undefined) {
+    return { shown: "–", note: "not known", missing: missingText(score.missing) };
+  }
+  const shown = score.low === score.high ? String(Math.round(score.low)) : `${Math.round(score.low)}–${Math.round(score.high)}`;
+  const single = score.single ? "a single 3" : "";
+  return { shown, note: single, missing: missingText(score.missing) };
+}
+
+function missingText(missing) {
+  if (!missing?.length) return "";
+  return `without ${missing.map((name) => label(name).replace("Supplemental oxygen", "Oxygen")).map(lower).join(", ")}`;
+}
+
+function lower(text) {
+  return text === "SpO₂" ? text : text[0].toLowerCase() + text.slice(1);
+}
+
+/** Band of a NEWS2 upper bound as the chart of the Royal College colours it. */
+export function news2Band(score) {
+  if (!score || score.applicable === false || score.high === null || score.high === undefined) return "unknown";
+  if (score.high >= 7) return score.low >= 7 ? "high" : "high-possible";
+  if (score.high >= 5 || score.single) return "medium";
+  return score.high >= 1 ? "low" : "zero";
+}
+
+/** Bed and name as one speaks of a patient; the pseudonym where nothing else is known. */
+export function spoken(row) {
+  const parts = [row.bed && `bed ${row.bed}`, row.name || row.patient].filter(Boolean);
+  return row.patient === "" ? "system" : parts.join(", ");
+}
+
+const TRANSITIONS = { onset: "Raised", update: "Updated", clear: "Cleared", withdrawn: "Withdrawn" };
+
+/** What a transition was, in words: a settled onset after a provisional one is a confirmation. */
+export function transitionWords(transition, before) {
+  if (transition.transition === "onset" && transition.stage === "settled" && before.some((t) => t.stage === "provisional")) {
+    return "Confirmed";
+  }
+  const word = TRANSITIONS[transition.transition] ?? sentence(transition.transition);
+  return transition.stage === "provisional" ? `${word}, provisional` : word;
+}
