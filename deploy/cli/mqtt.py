@@ -19,23 +19,26 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 def embedded_broker(configuration: Configuration) -> MosquittoBroker:
     """The broker of this installation: sessions and queues stand under the configuration's `data`."""
     from deploy.errors import UserError
-    from deploy.mqtt.mosquitto import MosquittoBroker
+    from deploy.mqtt.embedded import mqtt_broker
 
     if configuration.mqtt.host not in LOOPBACK:
         raise UserError(f"this broker listens on loopback only; mqtt.host is {configuration.mqtt.host}")
-    return MosquittoBroker(Path(configuration.data) / "mqtt", port=configuration.mqtt.port)
+    return mqtt_broker(Path(configuration.data) / "mqtt", port=configuration.mqtt.port)
 
 
 @app.command()
 def up() -> None:
     """Start the broker in the background and wait until it admits clients. Does nothing if it runs already."""
     from deploy.configuration import load_configuration
+    from deploy.mqtt.embedded import WARNING
 
     broker = embedded_broker(load_configuration())
     before = broker.process
     url = broker.start()
     verb = "runs already" if before is not None else "is up"
-    typer.echo(f"Mosquitto {verb} at {url}, sessions and log in {broker.folder}")
+    typer.echo(f"{broker.name} {verb} at {url}, sessions and log in {broker.folder}")
+    if not broker.keeps_sessions:
+        typer.echo(WARNING, err=True)
 
 
 @app.command()
@@ -58,15 +61,16 @@ def down() -> None:
 def status() -> None:
     """Say where the broker runs. Exit code 1 if none answers."""
     from deploy.configuration import load_configuration
-    from deploy.mqtt.mosquitto import MosquittoBroker
+    from deploy.mqtt.embedded import mqtt_broker
     from deploy.mqtt.probe import mqtt_answers
 
     configuration = load_configuration()
-    found = MosquittoBroker(Path(configuration.data) / "mqtt").status()
+    broker = mqtt_broker(Path(configuration.data) / "mqtt")
+    found = broker.status()
     if found["pid"] is not None:
-        typer.echo(f"Mosquitto: pid {found['pid']}, port {found['port']}, {found['folder']}")
+        typer.echo(f"{broker.name}: pid {found['pid']}, port {found['port']}, {found['folder']}")
     else:
-        typer.echo(f"Mosquitto: not started from here ({found['folder']})")
+        typer.echo(f"{broker.name}: not started from here ({found['folder']})")
     host, port = configuration.mqtt.host, configuration.mqtt.port
     if not mqtt_answers(host, port):
         typer.echo(f"no MQTT broker answers at {host}:{port}", err=True)

@@ -1,8 +1,12 @@
-"""One Mosquitto on loopback with the shipped configuration. Its folder holds configuration, log, pid file and data."""
+"""One Mosquitto on loopback with the shipped configuration. Its folder holds configuration, log, pid file and data.
+
+`deploy.mqtt.embedded` stands in where Mosquitto is not installed.
+"""
 
 from __future__ import annotations
 
 import getpass
+import re
 import shutil
 import signal
 import subprocess
@@ -36,10 +40,15 @@ class MosquittoBroker:
     """Mosquitto in one folder. `port` 0 takes a free one, which a restart keeps; `configuration` replaces the
     shipped template (tests run Mosquitto's defaults beside it)."""
 
+    name = "Mosquitto"
+    keeps_sessions = True
+    """Whether it has MQTT 5, shared subscriptions and queues for absent clients: what the guarantee rests on."""
+
     def __init__(self, folder: Path | str, port: int = 0, configuration: str | None = None) -> None:
         self.folder = Path(folder).absolute()
         self.port = port
-        self.template = configuration or (files("deploy.mqtt") / "mosquitto.conf").read_text(encoding="utf-8")
+        self.template = configuration or self._shipped()
+        self.configuration_file = self.folder / "mosquitto.conf"
         self.pid_file = self.folder / "mosquitto.pid"
         self.log_file = self.folder / "mosquitto.log"
         self._child: subprocess.Popen[bytes] | None = None
@@ -70,15 +79,11 @@ class MosquittoBroker:
         if not ready or self.process is None:
             self.kill()
             reason = last_lines(self.log_file) or last_lines(self.folder / "console.log")
-            raise MqttBrokerError(f"Mosquitto did not start in {self.folder}; the end of its log:\n{reason}")
+            raise MqttBrokerError(f"{self.name} did not start in {self.folder}; the end of its log:\n{reason}")
         return self.url
 
     def _launch(self) -> None:
-        program = find_mosquitto()
-        if program is None:
-            raise MqttBrokerError(
-                f"no mosquitto found. Install it: {INSTALL};\nor use an MQTT 5 broker that already runs: --mqtt mqtt://host:port"
-            )
+        command = self._command()
         if self.port and port_is_taken(self.port):
             raise MqttBrokerError(
                 f"port {self.port} is taken by another program. To use an MQTT broker that runs there, give it with "
@@ -90,13 +95,10 @@ class MosquittoBroker:
         text = self.template.format(
             host=HOST, port=self.port, data=data, log=self.log_file, max_queued_bytes=MAX_QUEUED_BYTES
         )
-        # Started as root, Mosquitto would give up its rights and then could not write here.
-        text += f"user {getpass.getuser()}\n"
-        configuration = self.folder / "mosquitto.conf"
-        configuration.write_text(text, encoding="utf-8")
+        self.configuration_file.write_text(text, encoding="utf-8")
         with (self.folder / "console.log").open("ab") as output:
             self._child = subprocess.Popen(
-                [str(program), "-c", str(configuration)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -105,11 +107,27 @@ class MosquittoBroker:
             )
         self.pid_file.write_text(str(self._child.pid), encoding="ascii")
 
+    def _command(self) -> list[str]:
+        """What to run; raises `MqttBrokerError` where it is not installed."""
+        program = find_mosquitto()
+        if program is None:
+            raise MqttBrokerError(
+                f"no mosquitto found. Install it: {INSTALL};\n"
+                "or use an MQTT 5 broker that already runs: --mqtt mqtt://host:port"
+            )
+        return [str(program), "-c", str(self.configuration_file)]
+
+    def _shipped(self) -> str:
+        """The shipped template. Started as root, Mosquitto would give up its rights and then could not write here."""
+        text = (files("deploy.mqtt") / "mosquitto.conf").read_text(encoding="utf-8")
+        return f"{text}user {getpass.getuser()}\n"
+
     def _port_on_file(self) -> int:
-        for line in (self.folder / "mosquitto.conf").read_text(encoding="utf-8").splitlines():
-            if line.startswith("listener "):
-                return int(line.split()[1])
-        raise MqttBrokerError(f"{self.folder / 'mosquitto.conf'} names no listener")
+        text = self.configuration_file.read_text(encoding="utf-8")
+        found = re.search(r"^listener (\d+)|bind: [\d.]+:(\d+)", text, re.MULTILINE)
+        if found is None:
+            raise MqttBrokerError(f"{self.configuration_file} names no listener")
+        return int(found[1] or found[2])
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Stop cleanly (SIGTERM: it saves its sessions) and wait. True if nothing had to be killed."""
