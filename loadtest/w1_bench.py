@@ -118,6 +118,10 @@ def work(configuration: Configuration, records: int, folder: Path, group: str) -
             if applied >= records:
                 break
             time.sleep(LOOK_EVERY_S)
+        while child.counters().get('biotwin_lag_records{agent="alerts"}', 1.0) > 0.0:
+            if time.monotonic() > deadline or child.returncode is not None:
+                raise ChildError(f"the alert agent did not get through; see {child.log.read_text()[-2000:]}")
+            time.sleep(LOOK_EVERY_S)
     finally:
         if child.returncode is None:
             child.end()
