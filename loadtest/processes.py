@@ -84,6 +84,10 @@ class Child:
         """Exit status, or None while it runs."""
         return self._process.poll()
 
+    def last_lines(self) -> str:
+        """The end of its log."""
+        return last_lines(self.log)
+
     def endpoint(self) -> RunningProcess | None:
         """Where its metrics are, once it serves them."""
         for process in running_processes(self._configuration):
@@ -134,11 +138,15 @@ class Child:
         if self.returncode is None:
             self.usage.look(self.pid)
 
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting."""
+        if self.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+
     def end(self, timeout_s: float = DRAIN_TIMEOUT_S) -> int:
         """SIGTERM, wait, return the exit status; raises `ChildError` when it had to be killed."""
         self.look()
-        if self.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.ask_to_end()
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
