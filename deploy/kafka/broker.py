@@ -40,8 +40,8 @@ log.dirs={data}
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 # After a kill the broker may register again only when its old session has run out.
-broker.heartbeat.interval.ms=250
-broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 # Small, so that tests of stalled workers need not wait; clients ask for the session they want.
 group.min.session.timeout.ms=1000
 offsets.topic.num.partitions=4
