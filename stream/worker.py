@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -45,6 +46,7 @@ EXIT_STATE = 78
 STOP_TIMEOUT_S = 4.0
 ABORT_TIMEOUT_S = 3.0
 RETRY_MAX_S = 5.0
+RESTART_AFTER_S = 1.0
 
 CreateProcessor = Callable[[int], PartitionProcessor]
 
@@ -276,3 +278,11 @@ class WorkerProcess:
             await asyncio.sleep(0.2)
             if self.agents.owns(topics.COMMANDS, 0):
                 await releaser.run(lambda: self.agents.owns(topics.COMMANDS, 0))
+
+
+def start_again() -> NoReturn:
+    """Replace this process by a new one of the same command, after a moment: nothing of the old one is left over."""
+    time.sleep(RESTART_AFTER_S)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606

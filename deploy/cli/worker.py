@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import sys
 import time
 
@@ -21,7 +20,7 @@ def worker() -> None:
     from deploy.process import configure_logging, run, serve_metrics
     from stream.model_sets import model_set
     from stream.processors import alert_rules, processors
-    from stream.worker import EXIT_KAFKA, WorkerProcess, worker_stages
+    from stream.worker import EXIT_KAFKA, WorkerProcess, start_again, worker_stages
 
     configuration = load_configuration()
     name = f"worker-{configuration.worker.instance}" if configuration.worker.instance else "worker"
@@ -48,8 +47,5 @@ def worker() -> None:
 
     status = run(main)
     if status == EXIT_KAFKA:
-        time.sleep(1.0)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same command again, with nothing left over
+        start_again()
     sys.exit(status)

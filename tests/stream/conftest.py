@@ -140,8 +140,8 @@ class Ward:
             await consumer.stop()
         return records
 
-    async def committed(self, topic: str, partitions: int = 4) -> list[int | None]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id="biotwin", enable_auto_commit=False)
+    async def committed(self, topic: str, partitions: int = 4, group: str = "biotwin") -> list[int | None]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
             return [await consumer.committed(TopicPartition(topic, number)) for number in range(partitions)]
@@ -189,3 +189,15 @@ def workers(ward: Ward, tmp_path: Path) -> Iterator[Workers]:
     started = Workers(ward.bootstrap, tmp_path)
     yield started
     started.close()
+
+
+@pytest.fixture(scope="session")
+def ward_of() -> type[Ward]:
+    """For tests with a Kafka of their own."""
+    return Ward
+
+
+@pytest.fixture(scope="session")
+def workers_of() -> type[Workers]:
+    """For tests with a Kafka of their own."""
+    return Workers

@@ -16,7 +16,7 @@ from contracts.metrics import ProcessMetrics
 from deploy.configuration import load_configuration
 from deploy.process import configure_logging, run
 from stream.processor import Block, OutputRecord, SourceRecord
-from stream.worker import WorkerProcess, worker_stages
+from stream.worker import EXIT_KAFKA, WorkerProcess, start_again, worker_stages
 
 ROW = struct.Struct("<32sqq")
 ROWS = 64
@@ -106,7 +106,10 @@ def main() -> int:
         lambda partition: CountingProcessor(partition, "", every=1),
     )
     process = WorkerProcess(configuration, ProcessMetrics(), stages)
-    return run(process.run)
+    status = run(process.run)
+    if status == EXIT_KAFKA:
+        start_again()
+    return status
 
 
 if __name__ == "__main__":

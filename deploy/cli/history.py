@@ -1,0 +1,25 @@
+"""`biotwin history`: write telemetry, twins and alerts as Parquet files."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+def history() -> None:
+    """Write history into Parquet files under `history.directory`, until SIGTERM or SIGINT."""
+    from contracts.metrics import ProcessMetrics
+    from deploy.configuration import load_configuration
+    from deploy.process import configure_logging, run, serve_metrics
+    from stream.history import HistorySink
+
+    configuration = load_configuration()
+    configure_logging("history")
+    metrics = ProcessMetrics()
+    sink = HistorySink(configuration, metrics)
+
+    async def main(stop: asyncio.Event) -> None:
+        with serve_metrics(configuration, metrics, "history", ready=lambda: sink.ready) as endpoint:
+            endpoint.set_ready(True)
+            await sink.run(stop)
+
+    run(main)

@@ -1,0 +1,218 @@
+"""History on the disk: what is visible through the reader is what Kafka has, once, whatever ends the sink."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow.compute as pc
+import pytest
+from aiokafka import AIOKafkaProducer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import topics
+from stream.history_files import merge_backwards, segment_path, segments, write_segment
+from stream.history_reader import read_history
+from stream.history_rows import row, table
+
+
+class Record(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def reading(offset: int, patient: str = "p1", **v: Any) -> Record:
+    body = {
+        "kind": "reading",
+        "device": "d1",
+        "stream": "monitor",
+        "session": "s",
+        "seq": offset,
+        "t": 1000.0 + offset,
+        "received_at": 1000.5 + offset,
+        "v": v or {"heart_rate": 60 + offset % 40},
+        "q": {"heart_rate": 0.9},
+    }
+    headers = (("ce_id", f"{patient}-{offset:08x}".encode()),)
+    return Record(topics.TELEMETRY, 0, offset, 2_000_000, patient.encode(), orjson.dumps(body), headers)
+
+
+def write(directory: Path, records: list[Record], first: int) -> None:
+    path = segment_path(directory, topics.TELEMETRY, 0, first)
+    write_segment(path, table(topics.TELEMETRY, [row(record) for record in records]), records[-1].offset)
+
+
+def test_a_reading_comes_back_with_its_signals_quality_and_times(tmp_path: Path) -> None:
+    write(tmp_path, [reading(0, heart_rate=71, spo2=96.5), reading(1, consciousness="A")], 0)
+    found = read_history(tmp_path, topics.TELEMETRY, "p1").to_pylist()
+    assert [line["v_heart_rate"] for line in found] == [71.0, None]
+    assert found[0]["v_spo2"] == 96.5
+    assert found[0]["q_heart_rate"] == pytest.approx(0.9)
+    assert (found[0]["t"], found[0]["received_at"], found[0]["logged_at"]) == (1000.0, 1000.5, 2000.0)
+    assert found[0]["device"] == "d1"
+    assert orjson.loads(found[1]["value"])["v"] == {"consciousness": "A"}
+
+
+def test_filters_by_patient_time_and_signal(tmp_path: Path) -> None:
+    write(tmp_path, [reading(0), reading(1, "p2"), reading(2, spo2=90), reading(3)], 0)
+    found = read_history(tmp_path, topics.TELEMETRY, "p1", since=1001.0, until=1003.0)
+    assert found["offset"].to_pylist() == [2]
+    found = read_history(tmp_path, topics.TELEMETRY, signals=["heart_rate"])
+    assert found["offset"].to_pylist() == [0, 1, 3]
+    assert "v_spo2" not in found.column_names
+    with pytest.raises(ValueError, match="not in the signal registry"):
+        read_history(tmp_path, topics.TELEMETRY, signals=["heart_rat"])
+
+
+def test_no_files_is_an_empty_table_with_the_same_columns(tmp_path: Path) -> None:
+    empty = read_history(tmp_path, topics.ALERTS)
+    assert len(empty) == 0
+    assert "priority" in empty.column_names
+
+
+def test_a_file_is_never_replaced_by_one_that_holds_less(tmp_path: Path) -> None:
+    write(tmp_path, [reading(i) for i in range(10)], 0)
+    write(tmp_path, [reading(i) for i in range(4)], 0)
+    assert len(read_history(tmp_path, topics.TELEMETRY)) == 10
+
+
+def test_repeats_within_and_across_files_are_dropped(tmp_path: Path) -> None:
+    again = reading(3)._replace(offset=9)
+    write(tmp_path, [*(reading(i) for i in range(5)), again], 0)
+    write(tmp_path, [reading(i) for i in range(4, 12)], 4)
+    found = read_history(tmp_path, topics.TELEMETRY)
+    assert found["seq"].to_pylist() == list(range(12))
+
+
+def test_quiet_files_are_merged_and_nothing_is_lost(tmp_path: Path) -> None:
+    for first in range(0, 320, 5):
+        write(tmp_path, [reading(i) for i in range(first, first + 5)], first)
+        merge_backwards(tmp_path, topics.TELEMETRY, 0, 100)
+    left = segments(tmp_path, topics.TELEMETRY, 0)
+    assert len(left) <= 10
+    assert all(segment.rows <= 100 for segment in left)
+    assert read_history(tmp_path, topics.TELEMETRY)["seq"].to_pylist() == list(range(320))
+
+
+def test_what_a_crash_within_a_merge_left_is_cleaned_up(tmp_path: Path) -> None:
+    write(tmp_path, [reading(i) for i in range(10)], 0)
+    write(tmp_path, [reading(i) for i in range(5, 10)], 5)
+    merge_backwards(tmp_path, topics.TELEMETRY, 0, 100)
+    assert [segment.first for segment in segments(tmp_path, topics.TELEMETRY, 0)] == [0]
+
+
+def test_a_repeated_alert_is_one_row_although_its_provenance_differs(tmp_path: Path) -> None:
+    def alert(offset: int, applied_at: float) -> Record:
+        body = {
+            "id": "a1",
+            "rule": "news2-high",
+            "priority": "high",
+            "t": 5.0,
+            "provenance": {"applied_at": applied_at},
+        }
+        return Record(topics.ALERTS, 0, offset, 1, b"p1", orjson.dumps(body))
+
+    path = segment_path(tmp_path, topics.ALERTS, 0, 0)
+    write_segment(path, table(topics.ALERTS, [row(alert(0, 1.0)), row(alert(1, 2.0))]), 1)
+    (found,) = read_history(tmp_path, topics.ALERTS).to_pylist()
+    assert (found["alert"], found["rule"], found["priority"]) == ("a1", "news2-high", "high")
+
+
+@given(value=st.binary(max_size=60) | st.none(), key=st.binary(max_size=8) | st.none())
+def test_any_bytes_become_a_row(value: bytes | None, key: bytes | None) -> None:
+    built = table(topics.TELEMETRY, [row(Record(topics.TELEMETRY, 1, 7, 0, key, value))])
+    assert built["offset"].to_pylist() == [7]
+
+
+class Sink:
+    """`biotwin history` as a process, on a Kafka and a folder of its own."""
+
+    def __init__(self, bootstrap: str, folder: Path) -> None:
+        self.folder = folder
+        self.history = folder / "history"
+        settings = {
+            "kafka.bootstrap": bootstrap,
+            "kafka.session_timeout_s": "6",
+            "kafka.heartbeat_s": "1",
+            "history.directory": str(self.history),
+            "history.seal_after_s": "1.2",
+            "data": str(folder),
+        }
+        self._command = [sys.executable, "-m", "deploy.cli"]
+        for name, value in settings.items():
+            self._command += ["--set", f"{name}={value}"]
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "sink.log").open("ab") as log:
+            process = subprocess.Popen([*self._command, "history"], stdout=log, stderr=log, env=dict(os.environ))
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def sink(ward: Any, tmp_path: Path) -> Iterator[Sink]:
+    running = Sink(ward.bootstrap, tmp_path)
+    yield running
+    running.close()
+
+
+async def produce_readings(bootstrap: str, count: int, per_s: float) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5)
+    await producer.start()
+    for i in range(count):
+        record = reading(i, f"p{i % 50}")
+        await producer.send(topics.TELEMETRY, record.value, key=record.key, headers=list(record.headers))
+        if i % 50 == 0:
+            await asyncio.sleep(50 / per_s)
+    await producer.stop()
+
+
+@pytest.mark.kafka
+async def test_kill_9_at_any_time_loses_and_repeats_nothing(ward: Any, sink: Sink) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    producing = asyncio.create_task(produce_readings(ward.bootstrap, 8000, 1000))
+    seen = 0
+    for _ in range(3):
+        process = sink.start()
+        await asyncio.sleep(chance.uniform(2.0, 4.0))
+        process.kill()
+        process.wait()
+        visible = len(read_history(sink.history, topics.TELEMETRY))
+        assert visible >= seen, "what was visible has gone"
+        seen = visible
+    await producing
+    process = sink.start()
+
+    async def complete() -> bool:
+        return len(read_history(sink.history, topics.TELEMETRY)) >= 8000
+
+    await ward.until(complete, 40.0)
+    process.terminate()
+    assert await asyncio.to_thread(process.wait, 15) == 0
+    found = read_history(sink.history, topics.TELEMETRY)
+    assert len(found) == 8000
+    assert pc.count_distinct(found["seq"]).as_py() == 8000
+    assert sum(offset or 0 for offset in await ward.committed(topics.TELEMETRY, group="biotwin-history")) == 8000
+    assert not list(sink.history.glob(".*.tmp"))
