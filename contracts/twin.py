@@ -1,0 +1,90 @@
+"""A twin as it stands in topic `twin`: what a program reads of one patient. Written by the twin agent.
+
+Times are seconds since the Unix epoch, UTC; values are in the signal registry's units, codes as their numbers. A field
+that is absent is not known.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from contracts.condition import Priority
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What is usual for this patient: robust mean and scale of a signal, and how many values they rest on."""
+
+    mean: float
+    scale: float
+    count: int
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """The newest value of a signal, its quality in 0..1 and the id of its reading."""
+
+    value: float
+    t: float
+    quality: float
+    reading: str
+    baseline: Baseline | UnsetType = UNSET
+
+
+class News2Score(msgspec.Struct, frozen=True):
+    """NEWS2 as the range of totals that the known inputs allow. `single`: 1 if one known parameter alone scores 3.
+
+    Not `applicable` (with the `reason`) under 16 years, in pregnancy, with spinal injury, and during a session.
+    """
+
+    applicable: bool
+    reason: str | UnsetType = UNSET
+    low: int | UnsetType = UNSET
+    high: int | UnsetType = UNSET
+    single: int | UnsetType = UNSET
+    missing: list[str] | UnsetType = UNSET
+
+
+class ExerciseSession(msgspec.Struct, frozen=True):
+    """Whether an exercise session runs, and since when."""
+
+    active: bool
+    start_t: float | UnsetType = UNSET
+
+
+class StandingCondition(msgspec.Struct, frozen=True):
+    """A condition that stands; `id` is that of its records in `conditions` and `alerts`."""
+
+    rule: str
+    priority: Priority
+    onset_t: float
+    id: str
+
+
+class TwinView(msgspec.Struct, frozen=True, kw_only=True):
+    """A row as of `t`, the patient's own clock. `limits` are the personal limits in force."""
+
+    t: float
+    signals: dict[str, Latest]
+    news2: News2Score | UnsetType = UNSET
+    session: ExerciseSession
+    limits: dict[str, float]
+    conditions: list[StandingCondition]
+
+
+class TwinProvenance(msgspec.Struct, frozen=True):
+    """How the record came to be in this run. `received_at` is the newest arrival, `clock` the newest measured time."""
+
+    partition: int
+    offset: int
+    received_at: float | None
+    clock: float
+    applied_at: float
+
+
+class Twin(TwinView, frozen=True, kw_only=True):
+    """One record of `twin`: the settled row, and under `live` the row with everything that has arrived so far."""
+
+    patient: str
+    schema: int
+    live: TwinView
+    provenance: TwinProvenance

@@ -1,0 +1,80 @@
+"""JSON Schemas of what stands in Kafka, generated from the types: `python -m deploy.schemas docs/schemas`.
+
+The schema of commands is `deploy.api.schema`'s, which HTTP serves too.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from contracts.condition import Alert, Condition
+from contracts.quarantine import Quarantined
+from contracts.reading import LoggedCommand, Reading, Tick
+from contracts.topics import ALERTS, CONDITIONS, QUARANTINE, TELEMETRY, TWIN
+from contracts.twin import Twin
+
+
+class Schema(NamedTuple):
+    """One kind of record. `version` rises when a record of the old type could no longer be read as the new one."""
+
+    type: Any
+    version: int
+    topic: str
+    meaning: str
+
+
+SCHEMAS: dict[str, Schema] = {
+    "reading": Schema(Reading, 1, TELEMETRY, "One validated reading."),
+    "tick": Schema(Tick, 1, TELEMETRY, "The arrival clock of one partition."),
+    "logged-command": Schema(LoggedCommand, 1, TELEMETRY, "A command that touches a twin, as the router copied it."),
+    "condition": Schema(Condition, 1, CONDITIONS, "One transition of a condition."),
+    "alert": Schema(Alert, 1, ALERTS, "One transition of an alert; also the MQTT payload."),
+    "quarantined": Schema(Quarantined, 1, QUARANTINE, "What was refused or waits for a binding."),
+    "twin": Schema(Twin, 1, TWIN, "Latest state of one patient's twin."),
+}
+"""Every kind of record by the name of its file."""
+
+
+def schema(name: str) -> dict[str, Any]:
+    """JSON Schema 2020-12 of one kind of record."""
+    entry = SCHEMAS[name]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"biotwin:{name}:{entry.version}",
+        "title": f"BioTwin {name.replace('-', ' ')}",
+        "$comment": f"Topic {entry.topic}: {entry.meaning}",
+        **_unindented(msgspec.json.schema(entry.type)),
+    }
+
+
+def _unindented(node: Any) -> Any:
+    """Descriptions are docstrings: their lines carry the source's indentation."""
+    if isinstance(node, list):
+        return [_unindented(inner) for inner in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: " ".join(value.split()) if key == "description" and isinstance(value, str) else _unindented(value)
+        for key, value in node.items()
+    }
+
+
+def schema_bytes(name: str) -> bytes:
+    """The schema as it is kept in `docs/schemas/`."""
+    return orjson.dumps(schema(name), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def write_schemas(folder: Path) -> None:
+    """Write every schema to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SCHEMAS:
+        (folder / f"{name}.json").write_bytes(schema_bytes(name))
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))
