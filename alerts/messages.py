@@ -109,7 +109,9 @@ def _limit(rule: Notice, evidence: Evidence) -> str:
 
 def _range(evidence: Evidence) -> str:
     parts: list[str] = []
-    if evidence.low is not None and evidence.high is not None and evidence.low != evidence.high:
+    if evidence.low is not None and evidence.high is None:
+        parts.append("at least")
+    elif evidence.low is not None and evidence.high is not None and evidence.low != evidence.high:
         parts.append(f"{number_text(evidence.low)} to {number_text(evidence.high)} possible")
     if evidence.missing:
         parts.append(f"{_listed(evidence.missing)} missing")

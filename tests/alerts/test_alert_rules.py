@@ -84,7 +84,7 @@ def test_the_shipped_rules_are_in_force_at_any_time_and_all_name_a_source() -> N
         ("news2-emergency", "news2_low", 7.0, "high", "rest", 15.0),
         ("news2-urgent", "news2_low", 5.0, "medium", "rest", 30.0),
         ("news2-single-parameter", "news2_single", 1.0, "medium", "rest", 60.0),
-        ("news2-emergency-possible", "news2_high", 7.0, "low", "rest", 900.0),
+        ("news2-emergency-possible", "news2_high", 7.0, "low", "rest", 300.0),
         ("spo2-below-85", "spo2", 84.9, "high", "always", 10.0),
         ("spo2-low-in-session", "spo2", 87.9, "medium", "session", 15.0),
         ("spo2-low-at-rest", "spo2", 89.9, "medium", "rest", 60.0),
