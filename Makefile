@@ -49,6 +49,8 @@ bench: setup
 docs: setup
 	$(BIN)/biotwin metrics document > docs/metrics.md
 	$(BIN)/python -m deploy.api.schema > docs/command.schema.json
+	$(BIN)/python -m deploy.schemas docs/schemas
+	$(BIN)/python -m deploy.alert_documents docs
 
 lock:
 	uv pip compile pyproject.toml --group dev --extra demo --universal --python-version 3.11 \

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from alerts.rules import Rule, RuleSet
+    from alerts.rules import RuleSet
 
 app = typer.Typer(no_args_is_help=True, help="Show and check the alert rules.")
 
@@ -38,6 +38,7 @@ def list_(
 
     from alerts.rules import Rule
     from contracts.condition import PRIORITIES
+    from deploy.alert_documents import comparison_text
 
     rules = _load(file or _configured(), at)
     console = Console()
@@ -57,21 +58,13 @@ def list_(
         table.add_column(heading, overflow="fold")
     for entry in sorted(rules, key=lambda entry: (-PRIORITIES.index(entry.priority), entry.id)):
         if isinstance(entry, Rule):
-            watched = _comparison(entry)
+            watched = comparison_text(entry)
             row = [watched, entry.when, f"{entry.onset_delay_s:g} s", f"{entry.clear_delay_s:g} s"]
         else:
             row = ["raised by BioTwin itself", "", "", ""]
         table.add_row(entry.id, entry.priority, entry.kind, *row, *((entry.source,) if sources else ()))
     console.print(table)
     print(f"\n{len(rules)} rules, hash {rules.hash}")
-
-
-def _comparison(rule: Rule) -> str:
-    sign = "≥" if rule.comparison == "at_least" else "≤"
-    own = f"{rule.limit}{rule.limit_offset:+g}" if rule.limit_offset else rule.limit
-    if rule.limit_required:
-        return f"{rule.channel} {sign} {own}"
-    return f"{rule.channel} {sign} {rule.threshold:g}" + (f" or {own}" if own else "")
 
 
 def _configured() -> Path | None:
