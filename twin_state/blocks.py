@@ -17,6 +17,7 @@ from twin_state.batch import Float, Int
 from twin_state.columns import (
     ANNOUNCED,
     ANNOUNCED_COUNT,
+    ANNOUNCED_SEEN,
     DIRTY,
     FENCE,
     HEAD,
@@ -99,6 +100,10 @@ def block_bytes(store: Store, number: int) -> bytes:
     # Links are places in this process's arrays: they mean nothing elsewhere.
     row_number = s.row_number[rows].copy()
     row_number[:, [HEAD, TAIL, SOURCES, DIRTY, UNPUBLISHED]] = 0
+    announced, announced_t = s.announced[rows].copy(), s.announced_t[rows].copy()
+    unused = np.arange(ANNOUNCED) >= s.row_number[rows, ANNOUNCED_COUNT, np.newaxis]
+    announced[unused], announced_t[unused] = 0, 0.0
+    announced[:, :, ANNOUNCED_SEEN] = 0
     node_number = s.node_number[node_index]
     node_number[:, NODE_NEXT] = 0
     source_number = s.source[source_index]
@@ -110,8 +115,8 @@ def block_bytes(store: Store, number: int) -> bytes:
             _words(s.settled_identities[rows]),
             _words(s.row_time[rows]),
             _words(row_number),
-            _words(s.announced[rows]),
-            _words(s.announced_t[rows]),
+            _words(announced),
+            _words(announced_t),
             _words(source_number),
             s.source_window[source_index].reshape(-1),
             _words(rings),
