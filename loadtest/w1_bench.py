@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -143,8 +144,10 @@ async def found_alerts(bootstrap: str) -> set[tuple[str, float, int, float]]:
     return found
 
 
-async def run(records: int, patients: int, repeats: int, partitions: int = 4) -> dict[str, Any]:
-    """Load once, then drain and work in turn; medians over the repeats, each run listed."""
+async def run(
+    records: int, patients: int, repeats: int, say: Callable[[str], None], partitions: int = 4
+) -> dict[str, Any]:
+    """Load, drain and work in turn; medians over the repeats, each run listed. `say` is told how far it is."""
     seconds = max(2, records // patients)
     drains: list[Steady] = []
     works: list[Steady] = []
@@ -155,8 +158,11 @@ async def run(records: int, patients: int, repeats: int, partitions: int = 4) ->
         try:
             for turn in range(repeats):
                 configuration = await kafka.create(partitions=partitions)
+                say(f"turn {turn + 1} of {repeats}: writing {seconds * patients} records")
                 written = await load(kafka.bootstrap, patients, seconds, partitions)
+                say("plain drain")
                 drains.append(await asyncio.to_thread(drain, kafka.bootstrap))
+                say("worker")
                 steady, peak = await asyncio.to_thread(
                     work, configuration, written, Path(folder) / f"run-{turn}", f"bench-{turn}"
                 )
@@ -173,7 +179,6 @@ async def run(records: int, patients: int, repeats: int, partitions: int = 4) ->
     drain_rate = statistics.median(one.records_per_s for one in drains)
     drain_cpu = statistics.median(one.cpu_s_per_million for one in drains)
     return {
-        "workload": "w1",
         "records": written,
         "patients": patients,
         "records_per_s": round(rate),

@@ -1,0 +1,79 @@
+"""`biotwin bench`: figures and proofs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Measure throughput; kill parts; throw rubbish at it.")
+
+Report = Annotated[Path | None, typer.Option(help="Write the result here too (JSON).")]
+
+
+def _show(result: dict[str, Any], report: Path | None) -> None:
+    import orjson
+
+    text = orjson.dumps(result, option=orjson.OPT_INDENT_2)
+    if report is not None:
+        report.write_bytes(text + b"\n")
+    typer.echo(text.decode())
+
+
+@app.command()
+def kills(
+    kills: Annotated[int, typer.Option(min=0, help="kill -9, a third each of ingest, worker and Kafka.")] = 60,
+    stalls: Annotated[int, typer.Option(min=0, help="SIGSTOP of a worker past its session, with a second one.")] = 5,
+    readings: Annotated[int, typer.Option(min=100, help="Readings that flow meanwhile.")] = 30_000,
+    seed: Annotated[int, typer.Option(help="Draws the stream and the times of the kills.")] = 1,
+    report: Report = None,
+) -> None:
+    """Kill ingest, worker and Kafka while readings flow; compare alerts and twins with those of an undisturbed run."""
+    from loadtest.kill import KillPlan, run_kills
+
+    from deploy.configuration import load_configuration
+    from deploy.process import configure_logging
+
+    configure_logging("bench", "WARNING")
+    plan = KillPlan(kills=kills, stalls=stalls, readings=readings, seed=seed)
+    result = run_kills(load_configuration(), plan, lambda text: typer.echo(text, err=True))
+    _show(result, report)
+    if not result["passed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def fuzz(
+    payloads: Annotated[int, typer.Option(min=1, help="Payloads.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same payloads.")] = 1,
+    report: Report = None,
+) -> None:
+    """Throw hostile payloads at ingest and twins: each must be applied or stand in quarantine with a reason."""
+    from deploy.configuration import load_configuration
+    from loadtest.fuzz import fuzz_core
+
+    result = fuzz_core(load_configuration(), payloads, seed)._asdict()
+    _show(result, report)
+    if result["unexplained"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def twin(
+    workload: Annotated[Literal["w1"], typer.Option(help="docs/benchmarks.md describes it.")] = "w1",
+    records: Annotated[int, typer.Option(min=1000)] = 1_000_000,
+    patients: Annotated[int, typer.Option(min=1)] = 10_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Drain and worker take turns; medians are given.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else on standard output.")] = False,  # noqa: ARG001 - the result is JSON either way
+    report: Report = None,
+) -> None:
+    """One worker process on the embedded Kafka, its state fault-tolerant, beside a plain drain of the same topic."""
+    import asyncio
+
+    from loadtest.w1_bench import run
+
+    result = asyncio.run(run(records, patients, repeats, say=lambda text: typer.echo(text, err=True)))
+    _show({"workload": workload, **result}, report)
+    if not result["alerts_equal"]:
+        raise typer.Exit(1)
