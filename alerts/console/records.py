@@ -1,4 +1,4 @@
-"""What the console reads from topic `twin`: typed, and tolerant of what is absent.
+"""What the console reads of a `contracts.twin.Twin`: tolerant of what is absent, older or null.
 
 All times are seconds since the Unix epoch, UTC; values are in the registry's units.
 """
@@ -63,7 +63,7 @@ class TwinProvenance(msgspec.Struct, frozen=True):
 
     offset: int = -1
     partition: int = -1
-    received_at: float = 0.0
+    received_at: float | None = None
     applied_at: float = 0.0
 
 

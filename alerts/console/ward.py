@@ -69,7 +69,7 @@ class Ward:
         """Takes a twin's newest state."""
         patient = self._patient(record.patient)
         patient.record = record
-        arrived = record.provenance.received_at
+        arrived = record.provenance.received_at or 0.0
         self.newest_at = max(self.newest_at, record.provenance.applied_at, arrived)
         for name, signal in record.shown_signals().items():
             known = patient.received.get(name)

@@ -1,0 +1,378 @@
+// One patient: what is wrong and why, the values behind it, and how they came to be.
+
+import { Chart } from "./chart.js";
+import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
+import {
+  PRIORITY_MARKS, PRIORITY_WORDS, clockTime, freshness, isoTime, label, learnSignals, news2, news2Band, number, quality,
+  sentence, signalInfo, span, spoken, transitionWords, unit, valueWithUnit,
+} from "./format.js";
+import { Live, announceAlert, serverClock } from "./live.js";
+
+const PATIENT = decodeURIComponent(location.pathname.split("/").at(-1));
+const BASE = `/api/patients/${encodeURIComponent(PATIENT)}`;
+const CHARTS = [
+  { title: "Heart rate", signals: ["heart_rate"], least: 40, bounds: [0, 400], limits: ["heart_rate_low", "heart_rate_high", "heart_rate_maximum", "zone_low", "zone_high"] },
+  { title: "SpO₂", signals: ["spo2"], least: 10, bounds: [0, 100], limits: ["spo2_floor"] },
+  { title: "Respiratory rate", signals: ["respiratory_rate"], least: 14, bounds: [0, 150], limits: [] },
+  { title: "Blood pressure", signals: ["systolic_pressure", "diastolic_pressure"], least: 60, bounds: [0, 370], dots: true, limits: ["systolic_low", "systolic_high", "diastolic_high"] },
+  { title: "Temperature", signals: ["body_temperature"], least: 3, bounds: [10, 47], dots: true, limits: [] },
+  { title: "NEWS2", signals: ["news2_high", "news2_low"], least: 8, bounds: [0, 20], limits: [], range: true },
+];
+const LIMIT_WORDS = {
+  heart_rate_low: ["Heart rate, lower limit", "/min"],
+  heart_rate_high: ["Heart rate, upper limit", "/min"],
+  heart_rate_maximum: ["Heart rate, maximum", "/min"],
+  zone_low: ["Target zone, from", "/min"],
+  zone_high: ["Target zone, up to", "/min"],
+  spo2_floor: ["SpO₂, floor", "%"],
+  systolic_low: ["Systolic, lower limit", "mmHg"],
+  systolic_high: ["Systolic, upper limit", "mmHg"],
+  diastolic_high: ["Diastolic, upper limit", "mmHg"],
+};
+const SHOWN_IN_CHARTS = new Set(CHARTS.flatMap((chart) => chart.signals));
+
+const trends = new Map();
+const cards = new Map();
+let row = null;
+let minutes = 15;
+let alertsTimer = 0;
+
+const byId = (id) => document.getElementById(id);
+
+// ---- Head ------------------------------------------------------------------------------------------------------------
+
+function showHead() {
+  const title = row.name || row.patient;
+  setText(byId("name"), title);
+  setText(byId("bed"), row.bed || "–");
+  setAttribute(byId("bed"), "aria-label", row.bed ? `Bed ${row.bed}` : "No bed known");
+  const facts = [
+    row.name ? row.patient : "",
+    row.ward && `Ward ${row.ward}`,
+    row.age_band && `${row.age_band} years`,
+    row.session?.active && "Exercise session in progress",
+    row.t ? `newest measured ${clockTime(row.t)}` : "no reading yet",
+  ];
+  setText(byId("facts"), facts.filter(Boolean).join(" · "));
+  const urgent = row.alerts.filter((alert) => alert.priority === "high").length;
+  document.title = `${document.body.dataset.connection === "live" ? "" : "Not live · "}${urgent ? `(${urgent} high) ` : ""}${row.bed ? `Bed ${row.bed}` : row.patient} · BioTwin`;
+  const score = news2(row.news2);
+  const card = byId("news2");
+  setAttribute(card, "data-band", news2Band(row.news2));
+  renderIfChanged(card, JSON.stringify(score), () => [
+    el("span", { class: "news2-title" }, "NEWS2"),
+    el("strong", { class: "news2-score" }, score.shown),
+    el("span", { class: "news2-note" }, [score.note, score.missing && sentence(score.missing)].filter(Boolean).join(". ") || "all inputs known"),
+  ]);
+}
+
+function showLimits() {
+  const limits = Object.entries(row.limits ?? {}).filter(([, value]) => value !== null);
+  renderIfChanged(byId("limits"), JSON.stringify(limits), () => [
+    limits.length
+      ? el("dl", { class: "limits" }, limits.map(([name, value]) => el("div", {}, el("dt", {}, LIMIT_WORDS[name]?.[0] ?? label(name)), el("dd", {}, `${value} ${LIMIT_WORDS[name]?.[1] ?? ""}`))))
+      : el("p", { class: "quiet" }, "No personal limits are set; the rules' own limits apply."),
+  ]);
+}
+
+function showOthers(now) {
+  const names = Object.keys(row.signals).filter((name) => !SHOWN_IN_CHARTS.has(name) && row.signals[name].value !== null);
+  const host = byId("others");
+  renderIfChanged(host, JSON.stringify(names), () => [
+    names.length
+      ? el("dl", { class: "others" }, names.map((name) => el("div", { "data-signal": name }, el("dt", {}, label(name)), el("dd", { class: "value" }, el("span", { class: "number" }), el("span", { class: "age" })))))
+      : el("p", { class: "quiet" }, "None."),
+  ]);
+  for (const box of host.querySelectorAll("[data-signal]")) {
+    const name = box.dataset.signal;
+    const signal = row.signals[name];
+    const fresh = freshness(name, signal, now);
+    setAttribute(box.lastElementChild, "data-state", fresh.state);
+    setText(box.querySelector(".number"), fresh.state === "expired" ? "–" : valueWithUnit(name, signal.value));
+    setText(box.querySelector(".age"), fresh.state === "expired" ? `last ${valueWithUnit(name, signal.value)}, ${fresh.text}` : fresh.text);
+    setAttribute(box, "title", `Measured ${clockTime(signal.t)}, received ${signal.exact ? "" : "by "}${clockTime(signal.received_at)}, ${quality(signal.quality).word}`);
+  }
+}
+
+// ---- Values and trends -----------------------------------------------------------------------------------------------
+
+class Card {
+  constructor(plan) {
+    this.plan = plan;
+    this.number = el("strong", { class: "number" });
+    this.age = el("span", { class: "age" });
+    this.bars = el("span", { class: "quality" });
+    this.times = el("span", { class: "times" });
+    this.baseline = el("span", { class: "usual" });
+    const host = el("div", { class: "chart-host" });
+    this.head = el(
+      "header",
+      { class: "value" },
+      el("h3", {}, plan.title),
+      el("p", { class: "now" }, this.number, el("span", { class: "unit" }, unit(plan.signals[0])), this.bars, this.age),
+      el("p", { class: "fine" }, this.times, this.baseline),
+    );
+    this.box = el("article", { class: "card", "data-chart": plan.signals[0] }, this.head, host);
+    this.host = host;
+  }
+
+  show(now) {
+    this.chart ??= new Chart(this.host);
+    const { plan } = this;
+    const info = signalInfo(plan.range ? "heart_rate" : plan.signals[0]);
+    const span_s = minutes * 60;
+    const gapS = Math.max(3 * info.period_s, 15, (span_s / 600) * 3, span_s > 900 ? 150 : 0);
+    const baseline = plan.signals.length === 1 ? row.signals[plan.signals[0]]?.baseline : null;
+    const band = baseline && baseline.mean !== null && baseline.scale !== null && baseline.count > 0 ? { low: baseline.mean - 2 * baseline.scale, high: baseline.mean + 2 * baseline.scale } : null;
+    const digits = plan.signals[0] === "body_temperature" ? 1 : 0;
+    const limits = plan.limits.filter((name) => row.limits?.[name] !== null && row.limits?.[name] !== undefined).map((name) => ({ value: row.limits[name], text: `${LIMIT_WORDS[name][0].split(", ").at(-1)} ${row.limits[name]}` }));
+    this.chart.show(
+      {
+        title: plan.title, unit: unit(plan.signals[0]), digits, gapS, dots: plan.dots ?? false, limits, baseline: band,
+        least: plan.least, bounds: plan.bounds,
+        series: plan.signals.map((name, i) => ({ name, points: trends.get(name) ?? [], class: i ? "second" : "first" })),
+      },
+      now - span_s,
+      now,
+    );
+    if (plan.range) this.showScore();
+    else this.showLatest(now, baseline, digits);
+  }
+
+  showScore() {
+    const score = news2(row.news2);
+    setText(this.number, score.shown);
+    setText(this.age, score.note);
+    setText(this.times, score.missing ? sentence(score.missing) : "");
+    setText(this.baseline, "");
+  }
+
+  showLatest(now, baseline, digits) {
+    const names = this.plan.signals;
+    const signals = names.map((name) => row.signals[name]).filter((signal) => signal && signal.value !== null);
+    if (!signals.length) {
+      setAttribute(this.head, "data-state", "none");
+      setText(this.number, "–");
+      setText(this.age, "none yet");
+      return;
+    }
+    const worst = signals.reduce((a, b) => (a.t <= b.t ? a : b));
+    const fresh = freshness(names[0], worst, now);
+    const grade = quality(Math.min(...signals.map((signal) => signal.quality ?? 1)));
+    const text = names.map((name) => number(name, row.signals[name]?.value)).join("/");
+    setAttribute(this.head, "data-state", fresh.state);
+    setText(this.number, fresh.state === "expired" ? "–" : text);
+    setText(this.age, fresh.state === "expired" ? `last ${text}, ${fresh.text}` : fresh.text);
+    renderIfChanged(this.bars, String(grade.bars), () => [qualityBars(grade.bars), el("span", { class: "quality-word" }, grade.word)]);
+    setText(this.times, `Measured ${clockTime(worst.t)} · received ${worst.exact ? "" : "by "}${clockTime(worst.received_at)}`);
+    const usual = baseline && baseline.mean !== null && baseline.count > 0 ? ` · usual ${baseline.mean.toFixed(digits)} ± ${(2 * (baseline.scale ?? 0)).toFixed(digits)}` : "";
+    setText(this.baseline, usual);
+  }
+}
+
+function addPoints() {
+  for (const name of SHOWN_IN_CHARTS) {
+    const signal = row.signals[name];
+    if (!signal || typeof signal.value !== "number") continue;
+    append(name, { t: signal.t, value: signal.value, low: signal.value, high: signal.value, quality: signal.quality ?? 1, received: signal.received_at });
+  }
+  if (row.news2 && row.news2.applicable !== false) {
+    for (const bound of ["low", "high"]) {
+      const value = row.news2[bound];
+      if (typeof value === "number" && row.t) append(`news2_${bound}`, { t: row.t, value, low: value, high: value, quality: 1, received: row.received_at });
+    }
+  }
+}
+
+function append(name, point) {
+  const points = trends.get(name) ?? trends.set(name, []).get(name);
+  if (!points.length || point.t > points.at(-1).t) points.push(point);
+  while (points.length > 4000) points.shift();
+}
+
+async function loadTrends() {
+  const asked = minutes;
+  await Promise.all(
+    [...SHOWN_IN_CHARTS].map(async (signal) => {
+      const answer = await fetch(`${BASE}/trend?${new URLSearchParams({ signal, minutes: asked })}`).catch(() => null);
+      if (!answer?.ok || asked !== minutes) return;
+      const { points } = await answer.json();
+      trends.set(signal, points.map(([t, value, low, high, q, received]) => ({ t, value, low, high, quality: q, received })));
+    }),
+  );
+  if (row) render();
+}
+
+// ---- Alerts ----------------------------------------------------------------------------------------------------------
+
+async function loadAlerts() {
+  const answer = await fetch(BASE).catch(() => null);
+  if (!answer?.ok) return;
+  const { alerts } = await answer.json();
+  const active = alerts.filter((alert) => alert.state === "active");
+  const earlier = alerts.filter((alert) => alert.state !== "active");
+  showAlerts(byId("active"), active, "No active alert.");
+  showAlerts(byId("earlier"), earlier, "None in the last 24 hours.");
+}
+
+function showAlerts(host, alerts, nothing) {
+  renderIfChanged(host, JSON.stringify(alerts), () => {
+    const open = new Set([...host.querySelectorAll("details[open]")].map((details) => details.dataset.of));
+    return alerts.length ? alerts.map((alert) => alertCard(alert, open)) : [el("p", { class: "quiet" }, nothing)];
+  });
+}
+
+function alertCard(alert, open) {
+  const active = alert.state === "active";
+  const ended = { cleared: "cleared", withdrawn: "withdrawn" }[alert.state];
+  return el(
+    "article",
+    { class: `alert-card ${alert.state} ${alert.stage}`, "data-priority": alert.priority, "data-kind": alert.kind, "data-alert": alert.id },
+    el(
+      "header",
+      {},
+      active ? priorityMark(alert.priority, PRIORITY_MARKS) : null,
+      el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
+      alert.kind === "technical" && el("span", { class: "tag tag-technical" }, "Technical"),
+      alert.kind === "advisory" && el("span", { class: "tag tag-technical" }, "Advisory"),
+      active && el("span", { class: alert.stage === "provisional" ? "tag tag-provisional" : "tag tag-plain" }, alert.stage === "provisional" ? "provisional" : "confirmed"),
+      ended && el("span", { class: `tag tag-ended` }, ended),
+      el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : `${clockTime(alert.onset_t)} to ${clockTime(alert.t)}`),
+    ),
+    el("p", { class: "message" }, alert.message),
+    el("p", { class: "fine" }, `Onset measured ${clockTime(alert.onset_t)} · newest evidence received ${clockTime(alert.received_at)} · written ${clockTime(alert.applied_at)}`),
+    disclosure(`${alert.id} evidence`, "Evidence", open, evidence(alert)),
+    disclosure(`${alert.id} history`, `History, ${alert.transitions.length} ${alert.transitions.length === 1 ? "entry" : "entries"}`, open, history(alert)),
+  );
+}
+
+function disclosure(of, title, open, ...children) {
+  return el("details", { "data-of": of, open: open.has(of) }, el("summary", {}, title), ...children);
+}
+
+function evidence(alert) {
+  const found = alert.evidence;
+  if (!found) return el("p", { class: "quiet" }, "This alert carries no evidence.");
+  const range = found.low !== null && found.low !== undefined && found.high !== null && found.high !== undefined ? ` (possible ${number(found.channel, found.low)} to ${number(found.channel, found.high)})` : "";
+  const whose = found.limit_from === "patient" ? "set for this patient" : "of the rule";
+  const channel = label(found.channel);
+  return el(
+    "div",
+    { class: "evidence" },
+    el(
+      "dl",
+      { class: "decision" },
+      pair(channel, `${valueWithUnit(found.channel, found.value)}${range}`),
+      pair("Limit", `${Number(found.threshold.toFixed(2))}${unit(found.channel) ? ` ${unit(found.channel)}` : ""}, ${whose}`),
+      found.missing?.length ? pair("Missing", found.missing.map(label).join(", ")) : null,
+      pair("Rule", alert.rule),
+      pair("Source", alert.source || "unknown"),
+    ),
+    el(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Inputs" },
+      el(
+        "table",
+        { class: "inputs" },
+        el("thead", {}, el("tr", {}, ["Input", "Value", "Measured", "Age then", "Quality"].map((heading) => el("th", { scope: "col" }, heading)))),
+        el(
+          "tbody",
+          {},
+          (found.inputs ?? []).map((input) =>
+            el(
+              "tr",
+              { title: `Reading ${input.reading}` },
+              el("th", { scope: "row" }, label(input.signal)),
+              el("td", {}, valueWithUnit(input.signal, input.value)),
+              el("td", {}, el("time", { datetime: isoTime(input.t) }, clockTime(input.t))),
+              el("td", {}, span(input.age_s)),
+              el("td", {}, `${Math.round(input.quality * 100)} %`),
+            ),
+          ),
+        ),
+      ),
+    ),
+    el("p", { class: "fine hashes" }, `Model ${found.model.slice(0, 12) || "–"} · rules ${found.configuration.slice(0, 12) || "–"} · alert ${alert.id.slice(0, 16)}`),
+  );
+}
+
+function pair(term, text) {
+  return el("div", {}, el("dt", {}, term), el("dd", {}, text));
+}
+
+function history(alert) {
+  return el(
+    "ol",
+    { class: "history" },
+    alert.transitions.map((transition, i) =>
+      el(
+        "li",
+        { "data-transition": transition.transition, "data-stage": transition.stage },
+        el("strong", {}, transitionWords(transition, alert.transitions.slice(0, i))),
+        el("span", { class: "message" }, transition.message),
+        el("span", { class: "fine" }, `measured ${clockTime(transition.t)} · received ${clockTime(transition.received_at)} · written ${clockTime(transition.applied_at)}`),
+      ),
+    ),
+  );
+}
+
+function showSystem(alerts) {
+  renderIfChanged(byId("system"), JSON.stringify(alerts), () =>
+    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, "System"), alert.message)),
+  );
+}
+
+// ---- Together --------------------------------------------------------------------------------------------------------
+
+function take(rows) {
+  for (const one of rows) {
+    if (one.patient === "") showSystem(one.alerts);
+    if (one.patient === PATIENT) row = one;
+  }
+  if (!row) {
+    setText(byId("name"), PATIENT);
+    setText(byId("facts"), "Nothing is known of this patient.");
+    return;
+  }
+  addPoints();
+  render();
+}
+
+function render() {
+  const now = serverClock.now();
+  showHead();
+  showLimits();
+  showOthers(now);
+  for (const card of cards.values()) card.show(now);
+  for (const since of document.querySelectorAll("[data-onset]")) setText(since, `for ${span(now - Number(since.dataset.onset))}`);
+}
+
+function alertsSoon() {
+  clearTimeout(alertsTimer);
+  alertsTimer = setTimeout(loadAlerts, 100);
+}
+
+for (const plan of CHARTS) {
+  const card = new Card(plan);
+  cards.set(plan.title, card);
+  byId("charts").append(card.box);
+}
+byId("windows").addEventListener("change", (event) => {
+  minutes = Number(event.target.value);
+  loadTrends();
+});
+
+learnSignals((await (await fetch("/api/signals")).json()).signals);
+new Live({ patient: PATIENT }, {
+  reset(rows) {
+    take(rows);
+    loadTrends();
+    alertsSoon();
+  },
+  rows: take,
+  alert(alert) {
+    if (alert.patient === PATIENT) alertsSoon();
+    announceAlert(alert, spoken(row && alert.patient === PATIENT ? row : { patient: alert.patient }), PRIORITY_WORDS);
+  },
+});
+setInterval(() => row && render(), 1000);

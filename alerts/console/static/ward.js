@@ -1,0 +1,283 @@
+// The ward list: one row a patient, the most urgent first, patched in place.
+
+import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
+import {
+  PRIORITIES, PRIORITY_MARKS, PRIORITY_WORDS, clockTime, freshness, isoTime, label, learnSignals, minuteTime, news2,
+  news2Band, number, quality, span, spoken,
+} from "./format.js";
+import { Live, announceAlert, serverClock } from "./live.js";
+
+const VALUES = [
+  { key: "heart_rate", signals: ["heart_rate"], unit: "/min" },
+  { key: "spo2", signals: ["spo2"], unit: "%" },
+  { key: "respiratory_rate", signals: ["respiratory_rate"], unit: "/min" },
+  { key: "pressure", name: "Blood pressure", signals: ["systolic_pressure", "diastolic_pressure"], unit: "mmHg" },
+  { key: "body_temperature", signals: ["body_temperature"], unit: "°C" },
+];
+const SHOWN_ALERTS = 3;
+
+const patients = new Map();
+const lines = new Map();
+const body = document.getElementById("rows");
+const find = document.getElementById("find");
+const wardChoice = document.getElementById("ward-choice");
+const natural = new Intl.Collator(undefined, { numeric: true });
+let loaded = false;
+let order = "";
+
+/** One table row and the elements in it that change. */
+class Line {
+  constructor(row) {
+    this.patient = row.patient;
+    this.mark = el("span", { class: "row-mark" });
+    this.bed = el("span", { class: "bed" });
+    this.link = el("a", { class: "patient-name", href: `/patients/${encodeURIComponent(row.patient)}` });
+    this.pseudonym = el("span", { class: "pseudonym" });
+    this.session = el("span", { class: "tag tag-session", hidden: true }, "Exercise session");
+    this.news2 = el("strong", { class: "score" });
+    this.news2Note = el("span", { class: "note" });
+    this.alerts = el("ul", { class: "row-alerts" });
+    this.cells = VALUES.map((value) => ({ ...value, ...valueCell() }));
+    const cell = (heading, className, ...children) => el("td", { role: "cell", class: className, "data-heading": heading }, ...children);
+    this.row = el(
+      "tr",
+      { role: "row", "data-patient": row.patient },
+      el(
+        "th",
+        { role: "rowheader", scope: "row", class: "c-patient" },
+        el("span", { class: "patient" }, this.mark, this.bed, el("span", { class: "names" }, this.link, this.pseudonym, this.session)),
+      ),
+      cell("Active alerts", "c-alerts", this.alerts),
+      cell("NEWS2", "c-news2", el("span", { class: "news2" }, this.news2, this.news2Note)),
+      this.cells.map((value) => cell(value.name ?? label(value.key), `c-value c-${value.key}`, value.box)),
+    );
+  }
+
+  show(row) {
+    this.data = row;
+    const top = row.alerts[0]?.priority ?? "";
+    setAttribute(this.row, "data-priority", top || null);
+    setAttribute(this.row, "data-provisional", row.alerts[0]?.stage === "provisional" ? "true" : null);
+    renderIfChanged(this.mark, top, () =>
+      top ? [priorityMark(top, PRIORITY_MARKS), el("span", { class: "unseen" }, `${PRIORITY_WORDS[top]} priority. `)] : [el("span", { class: "unseen" }, "No alert. ")],
+    );
+    setText(this.bed, row.bed || "–");
+    setAttribute(this.bed, "title", row.bed ? `Bed ${row.bed}` : "No bed known");
+    setText(this.link, row.name || row.patient);
+    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && `${row.age_band} y`].filter(Boolean).join(" · "));
+    this.session.hidden = !row.session?.active;
+    const score = news2(row.news2);
+    setText(this.news2, score.shown);
+    setText(this.news2Note, [score.note, score.missing].filter(Boolean).join(", "));
+    setAttribute(this.news2.parentElement, "data-band", news2Band(row.news2));
+    const key = JSON.stringify(row.alerts.map((a) => [a.id, a.stage, a.message, a.priority]));
+    renderIfChanged(this.alerts, key, () => alertItems(row.alerts));
+  }
+
+  /** What passes with time: ages, and what they do to a value. */
+  tick(now) {
+    for (const cell of this.cells) showValue(cell, this.data, now);
+    for (const since of this.alerts.querySelectorAll("[data-onset]")) {
+      setText(since, `for ${span(now - Number(since.dataset.onset))}`);
+    }
+  }
+}
+
+function valueCell() {
+  const shown = el("span", { class: "number" });
+  const bars = el("span", { class: "quality" });
+  const age = el("span", { class: "age" });
+  return { shown, bars, age, box: el("span", { class: "value" }, shown, el("span", { class: "below" }, bars, age)) };
+}
+
+function showValue(cell, row, now) {
+  const signals = cell.signals.map((name) => row.signals[name]).filter((signal) => signal && signal.value !== null);
+  if (!signals.length) {
+    setAttribute(cell.box, "data-state", "none");
+    setText(cell.shown, "–");
+    setText(cell.age, "none yet");
+    renderIfChanged(cell.bars, "", () => []);
+    setAttribute(cell.box, "title", null);
+    return;
+  }
+  const worst = signals.reduce((a, b) => (a.t <= b.t ? a : b));
+  const fresh = freshness(cell.signals[0], worst, now);
+  const grade = quality(Math.min(...signals.map((signal) => signal.quality ?? 1)));
+  const texts = cell.signals.map((name) => number(name, row.signals[name]?.value));
+  setAttribute(cell.box, "data-state", fresh.state);
+  setText(cell.shown, fresh.state === "expired" ? "–" : texts.join("/"));
+  setText(cell.age, fresh.state === "expired" ? `last ${texts.join("/")}, ${fresh.text}` : fresh.text);
+  setAttribute(cell.box, "title", `Measured ${clockTime(worst.t)}, received ${worst.exact ? "" : "by "}${clockTime(worst.received_at)}, ${grade.word}`);
+  renderIfChanged(cell.bars, String(grade.bars), () => [
+    qualityBars(grade.bars),
+    el("span", { class: grade.bars === 3 ? "unseen" : "quality-word" }, grade.word),
+  ]);
+}
+
+function alertItems(alerts) {
+  const clinical = alerts.filter((alert) => alert.kind !== "technical");
+  const technical = alerts.length - clinical.length;
+  const items = clinical.slice(0, SHOWN_ALERTS).map((alert) =>
+    el(
+      "li",
+      { class: `row-alert ${alert.stage}`, "data-priority": alert.priority, "data-alert": alert.id },
+      el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
+      el(
+        "span",
+        { class: "reason" },
+        el("span", { class: "message" }, alert.message),
+        " ",
+        alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
+        " ",
+        el("time", { class: "since", datetime: isoTime(alert.onset_t) }, `since ${minuteTime(alert.onset_t)}`),
+        " ",
+        el("span", { class: "since", "data-onset": alert.onset_t }),
+      ),
+    ),
+  );
+  if (clinical.length > SHOWN_ALERTS) items.push(el("li", { class: "more" }, `and ${clinical.length - SHOWN_ALERTS} more`));
+  if (technical) items.push(el("li", { class: "more" }, el("span", { class: "tag tag-technical" }, "Technical"), ` ${technical} above`));
+  if (!items.length) items.push(el("li", { class: "none" }, "None"));
+  return items;
+}
+
+function compare(a, b) {
+  return (
+    b.urgency[0] - a.urgency[0] ||
+    b.urgency[1] - a.urgency[1] ||
+    Number(!a.bed) - Number(!b.bed) ||
+    natural.compare(a.ward, b.ward) ||
+    natural.compare(a.bed, b.bed) ||
+    natural.compare(a.name, b.name) ||
+    natural.compare(a.patient, b.patient)
+  );
+}
+
+function take(rows) {
+  for (const row of rows) {
+    if (row.listed) patients.set(row.patient, row);
+    else patients.delete(row.patient);
+  }
+  render();
+}
+
+function wanted(row) {
+  if (row.patient === "") return false;
+  if (wardChoice.value && row.ward !== wardChoice.value) return false;
+  const text = find.value.trim().toLowerCase();
+  return !text || [row.patient, row.name, row.bed, row.ward].some((part) => part.toLowerCase().includes(text));
+}
+
+function render() {
+  const rows = [...patients.values()].filter(wanted).sort(compare);
+  for (const [patient, line] of lines) {
+    if (!patients.has(patient)) {
+      line.row.remove();
+      lines.delete(patient);
+    }
+  }
+  for (const row of rows) {
+    if (!lines.has(row.patient)) lines.set(row.patient, new Line(row));
+    lines.get(row.patient).show(row);
+  }
+  const newOrder = JSON.stringify(rows.map((row) => row.patient));
+  if (newOrder !== order) {
+    order = newOrder;
+    const focused = document.activeElement;
+    body.replaceChildren(...rows.map((row) => lines.get(row.patient).row));
+    if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true });
+  }
+  showWards();
+  showCounts();
+  showTechnical();
+  const empty = document.getElementById("empty");
+  empty.hidden = rows.length > 0;
+  setText(empty, !loaded ? "Loading the ward …" : patients.size ? "No patient fits the filter." : "No patients yet. A patient appears when admitted, or with the first reading.");
+  tick();
+}
+
+function showWards() {
+  const wards = [...new Set([...patients.values()].map((row) => row.ward).filter(Boolean))].sort(natural.compare);
+  if (wardChoice.dataset.key === JSON.stringify(wards)) return;
+  wardChoice.dataset.key = JSON.stringify(wards);
+  const chosen = wardChoice.value;
+  wardChoice.replaceChildren(el("option", { value: "" }, "All wards"), ...wards.map((ward) => el("option", { value: ward }, ward)));
+  wardChoice.value = wards.includes(chosen) ? chosen : "";
+}
+
+function showCounts() {
+  const all = [...patients.values()].flatMap((row) => row.alerts);
+  const count = (priority) => all.filter((alert) => alert.priority === priority && alert.kind !== "technical").length;
+  const technical = all.filter((alert) => alert.kind === "technical").length;
+  const listed = [...patients.keys()].filter(Boolean).length;
+  const counts = [...PRIORITIES].reverse().slice(0, 3).map((priority) => [priority, count(priority)]);
+  renderIfChanged(document.getElementById("counts"), JSON.stringify([counts, technical, listed]), () => [
+    ...counts.map(([priority, n]) =>
+      el("li", { class: n ? "count" : "count zero" }, priorityMark(priority, PRIORITY_MARKS), el("strong", {}, String(n)), ` ${PRIORITY_WORDS[priority].toLowerCase()}`),
+    ),
+    el("li", { class: technical ? "count" : "count zero" }, el("strong", {}, String(technical)), " technical"),
+    el("li", { class: "count plain" }, el("strong", {}, String(listed)), listed === 1 ? " patient" : " patients"),
+  ]);
+  const urgent = counts[0][1];
+  document.title = `${document.body.dataset.connection === "live" ? "" : "Not live · "}${urgent ? `(${urgent} high) ` : ""}Ward · BioTwin`;
+}
+
+function showTechnical() {
+  const found = [...patients.values()].flatMap((row) => row.alerts.filter((alert) => alert.kind === "technical").map((alert) => [row, alert]));
+  found.sort(([, a], [, b]) => PRIORITIES.indexOf(b.priority) - PRIORITIES.indexOf(a.priority) || a.onset_t - b.onset_t);
+  document.getElementById("technical").hidden = !found.length;
+  renderIfChanged(
+    document.getElementById("technical-list"),
+    JSON.stringify(found.map(([row, alert]) => [row.patient, row.name, row.bed, alert.id, alert.message, alert.stage])),
+    () =>
+      found.map(([row, alert]) =>
+        el(
+          "li",
+          {},
+          el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
+          row.patient === ""
+            ? el("span", { class: "whom" }, "System")
+            : el("a", { class: "whom", href: `/patients/${encodeURIComponent(row.patient)}` }, [row.bed && `Bed ${row.bed}`, row.name || row.patient].filter(Boolean).join(", ")),
+          el("span", { class: "message" }, alert.message),
+          alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
+          el("time", { class: "since", datetime: isoTime(alert.onset_t) }, `since ${minuteTime(alert.onset_t)}`),
+        ),
+      ),
+  );
+}
+
+function tick() {
+  const now = serverClock.now();
+  for (const line of lines.values()) if (line.row.isConnected) line.tick(now);
+  showCounts();
+}
+
+/** Arrow keys walk through the patients. */
+body.addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const row = event.target.closest?.("tr");
+  if (!step || !row) return;
+  const next = step > 0 ? row.nextElementSibling : row.previousElementSibling;
+  const link = next?.querySelector("a.patient-name");
+  if (link) {
+    event.preventDefault();
+    link.focus();
+  }
+});
+find.addEventListener("input", render);
+wardChoice.addEventListener("change", render);
+document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
+
+learnSignals((await (await fetch("/api/signals")).json()).signals);
+new Live({}, {
+  reset(rows) {
+    loaded = true;
+    patients.clear();
+    take(rows);
+  },
+  rows: take,
+  alert(alert) {
+    announceAlert(alert, spoken(patients.get(alert.patient) ?? { patient: alert.patient }), PRIORITY_WORDS);
+  },
+});
+setInterval(tick, 1000);
