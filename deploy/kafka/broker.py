@@ -23,6 +23,7 @@ from deploy.kafka.probe import kafka_answers
 HOST = "127.0.0.1"
 HEAP_MB = 512
 START_TIMEOUT_S = 60.0
+START_ATTEMPTS = 3
 STOP_TIMEOUT_S = 30.0
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Large enough for a block of a checkpoint with its windows."""
@@ -41,7 +42,7 @@ auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 # After a kill the broker may register again only when its old session has run out.
 broker.heartbeat.interval.ms=500
-broker.session.timeout.ms=3000
+broker.session.timeout.ms=2000
 # Small, so that tests of stalled workers need not wait; clients ask for the session they want.
 group.min.session.timeout.ms=1000
 offsets.topic.num.partitions=4
@@ -90,21 +91,26 @@ class Broker:
     def process(self) -> psutil.Process | None:
         """The running broker of this folder, whoever started it."""
         if self._child is not None:
-            self._child.poll()  # reaps a child that has ended
+            # By its handle: right after the start, the command line of a child cannot be read yet.
+            return psutil.Process(self._child.pid) if self._child.poll() is None else None
         return running_process(self.pid_file, str(self.folder))
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> str:
         """Start, wait until it serves, return `bootstrap`. Does nothing if it runs already. Raises `BrokerError`."""
-        if self.process is not None:
-            self.port = self.port or self._port_on_file()
-        else:
-            self._launch()
-        ready = wait_until(lambda: kafka_answers(HOST, self.port) or self.process is None, timeout_s)
-        if not ready or self.process is None:
+        for _ in range(START_ATTEMPTS):
+            if self.process is not None:
+                self.port = self.port or self._port_on_file()
+            else:
+                self._launch()
+            ready = wait_until(lambda: kafka_answers(HOST, self.port) or self.process is None, timeout_s)
+            if ready and self.process is not None:
+                return self.bootstrap
             self.kill()
             reason = last_lines(self.log_file) or last_lines(self.folder / "console.log")
-            raise BrokerError(f"Kafka did not start in {self.folder}; the end of its log:\n{reason}")
-        return self.bootstrap
+            if "Address already in use" not in reason:
+                break
+            # A port that was free when it was chosen has been taken since; the inner one is chosen anew.
+        raise BrokerError(f"Kafka did not start in {self.folder}; the end of its log:\n{reason}")
 
     def _launch(self) -> None:
         jars = ensure_jars()

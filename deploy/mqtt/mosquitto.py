@@ -66,7 +66,8 @@ class MosquittoBroker:
     def process(self) -> psutil.Process | None:
         """The running broker of this folder, whoever started it."""
         if self._child is not None:
-            self._child.poll()  # reaps a child that has ended
+            # By its handle: right after the start, the command line of a child cannot be read yet.
+            return psutil.Process(self._child.pid) if self._child.poll() is None else None
         return running_process(self.pid_file, str(self.folder))
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> str:
