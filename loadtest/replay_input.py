@@ -158,14 +158,18 @@ class Intake:
     def records(self, lines: Iterable[Line]) -> Iterator[Record]:
         """Everything that goes into the log for these lines, ticks and closing ticks with it."""
         for line in lines:
-            if self._latest is not None:
-                yield from self._ticks(ticks_between(self._latest, line.received_at))
-            self._latest = line.received_at
-            yield from self._command(line) if line.payload is None else self._payload(line, line.payload)
+            yield from self.take(line)
         if self._latest is not None:
             first = floor(self._latest) + 1
             yield from self._ticks(float(first + second) for second in range(CLOSING_S))
             yield from self._closing(float(first + CLOSING_S))
+
+    def take(self, line: Line) -> Iterator[Record]:
+        """What one line puts into the log, the ticks before it with it."""
+        if self._latest is not None:
+            yield from self._ticks(ticks_between(self._latest, line.received_at))
+        self._latest = line.received_at
+        yield from self._command(line) if line.payload is None else self._payload(line, line.payload)
 
     def _ticks(self, times: Iterable[float]) -> Iterator[Record]:
         for t in times:

@@ -30,10 +30,9 @@ def kills(
     report: Report = None,
 ) -> None:
     """Kill ingest, worker and Kafka while readings flow; compare alerts and twins with those of an undisturbed run."""
-    from loadtest.kill import KillPlan, run_kills
-
     from deploy.configuration import load_configuration
     from deploy.process import configure_logging
+    from loadtest.kill import KillPlan, run_kills
 
     configure_logging("bench", "WARNING")
     plan = KillPlan(kills=kills, stalls=stalls, readings=readings, seed=seed)
