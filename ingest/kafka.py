@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -16,7 +17,7 @@ from aiokafka.partitioner import murmur2
 
 from contracts.configuration import Kafka
 
-LINGER_S = 0.002
+LINGER_S = 0.005
 """How long the first record of a batch waits for company. While a batch is on its way the next one fills anyway."""
 
 BATCH_BYTES = 512 * 1024
@@ -54,16 +55,17 @@ class _Ticket:
 
 
 class _Lane:
-    """What waits for one partition of one topic, in order."""
+    """What waits for one partition of one topic, in order; of it the first `sent` records are on their way since
+    `sent_at` (monotonic)."""
 
-    __slots__ = ("partition", "task", "topic", "waiting", "wake")
+    __slots__ = ("partition", "sent", "sent_at", "topic", "waiting")
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
         self.waiting: deque[tuple[Record, _Ticket]] = deque()
-        self.wake = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
+        self.sent = 0
+        self.sent_at = 0.0
 
 
 class KafkaWriter:
@@ -92,7 +94,8 @@ class KafkaWriter:
         self._replace = asyncio.Event()
         self._healthy: bool | None = None
         self._failing_since = 0.0
-        self._busy_since: dict[tuple[str, int], float] = {}
+        self._waiting_since = 0.0
+        self._wake = asyncio.Event()
         self.payloads = 0
         self.bytes = 0
         self.records_acknowledged = 0
@@ -110,7 +113,7 @@ class KafkaWriter:
             lane = self._lanes[record.topic, partition]
             lane.waiting.append((record, ticket))
             self.bytes += len(record.value)
-            lane.wake.set()
+        self._wake.set()
 
     async def drained(self) -> None:
         """Returns when nothing waits for an acknowledgement."""
@@ -118,15 +121,13 @@ class KafkaWriter:
 
     async def run(self) -> None:
         """Keep a producer and write, until cancelled."""
-        lanes = [asyncio.create_task(self._serve(lane)) for lane in self._lanes.values()]
-        watch = asyncio.create_task(self._watch())
-        try:
-            await self._keep_producer()
-        finally:
-            for task in (*lanes, watch):
-                task.cancel()
-            await asyncio.gather(*lanes, watch, return_exceptions=True)
-            await self._close()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send_for_ever())
+            tasks.create_task(self._watch())
+            try:
+                await self._keep_producer()
+            finally:
+                await self._close()
 
     async def _keep_producer(self) -> None:
         backoff_s = RETRY_MIN_S
@@ -157,6 +158,7 @@ class KafkaWriter:
             self._producer = producer
             self._replace.clear()
             self._ready.set()
+            self._wake.set()
             await self._replace.wait()
             await self._close()
             await asyncio.sleep(backoff_s)
@@ -165,35 +167,31 @@ class KafkaWriter:
     async def _close(self) -> None:
         self._ready.clear()
         producer, self._producer = self._producer, None
+        for lane in self._lanes.values():
+            lane.sent = 0
         if producer is not None:
             await _stop(producer)
 
-    async def _serve(self, lane: _Lane) -> None:
-        """Write one partition's records in order, one batch after another."""
+    async def _send_for_ever(self) -> None:
+        """Send what waits, all partitions together: they share one request, and requests are what costs."""
         while True:
-            if not lane.waiting:
-                lane.wake.clear()
-                await lane.wake.wait()
-                await asyncio.sleep(LINGER_S)
+            await self._wake.wait()
+            await asyncio.sleep(LINGER_S)
             await self._ready.wait()
+            self._wake.clear()
             producer = self._producer
             if producer is None:
                 continue
-            self._busy_since.setdefault((lane.topic, lane.partition), time.monotonic())
             try:
-                count = await self._send(producer, lane)
+                for lane in self._lanes.values():
+                    if lane.waiting and not lane.sent:
+                        await self._send(producer, lane)
             except (KafkaError, OSError) as error:
-                self._failed(error)
-                if self._producer is producer:
-                    self._replace.set()
-                    self._ready.clear()
-                continue
-            self._busy_since.pop((lane.topic, lane.partition), None)
-            self._succeeded()
-            self._acknowledge(lane, count)
+                self._broken(producer, error)
 
-    async def _send(self, producer: AIOKafkaProducer, lane: _Lane) -> int:
-        """Send the front of the lane as one batch; returns how many records it held once they are acknowledged."""
+    async def _send(self, producer: AIOKafkaProducer, lane: _Lane) -> None:
+        """Send the front of the lane as one batch."""
+        self._waiting_since = self._waiting_since or time.monotonic()
         partitions = await producer.partitions_for(lane.topic)
         if len(partitions) != self._configuration.partitions:
             raise KafkaError(
@@ -201,28 +199,40 @@ class KafkaWriter:
                 f"{self._configuration.partitions}; a patient's records would change their partition"
             )
         batch = producer.create_batch()
+        append = batch.append
         count = 0
         for record, _ in lane.waiting:
             if (
-                batch.append(
-                    timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=list(record.headers)
-                )
+                append(timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=list(record.headers))
                 is None
             ):
                 break
             count += 1
         batch.close()
         delivery = await producer.send_batch(batch, lane.topic, partition=lane.partition)
-        replaced = asyncio.ensure_future(self._replace.wait())
-        try:
-            await asyncio.wait({delivery, replaced}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            replaced.cancel()
-        if not delivery.done():
-            delivery.add_done_callback(_retrieved)
-            raise KafkaError("the producer is being replaced")
-        delivery.result()
-        return count
+        lane.sent, lane.sent_at = count, time.monotonic()
+        self._waiting_since = 0.0
+        delivery.add_done_callback(partial(self._delivered, producer, lane))
+
+    def _delivered(self, producer: AIOKafkaProducer, lane: _Lane, delivery: asyncio.Future[object]) -> None:
+        """A batch was acknowledged, or its producer gave it up."""
+        error = None if delivery.cancelled() else delivery.exception()
+        if producer is not self._producer:
+            return  # everything it had not acknowledged is sent by its successor
+        if delivery.cancelled() or error is not None:
+            self._broken(producer, error or KafkaError("the batch was dropped"))
+            return
+        count, lane.sent = lane.sent, 0
+        self._succeeded()
+        self._acknowledge(lane, count)
+        if lane.waiting:
+            self._wake.set()
+
+    def _broken(self, producer: AIOKafkaProducer, error: BaseException) -> None:
+        self._failed(error)
+        if producer is self._producer:
+            self._ready.clear()
+            self._replace.set()
 
     def _acknowledge(self, lane: _Lane, count: int) -> None:
         self.records_acknowledged += count
@@ -240,11 +250,13 @@ class KafkaWriter:
         """Say so when Kafka keeps a batch waiting: the producer repeats refused writes by itself, without an error."""
         while True:
             await asyncio.sleep(STALLED_AFTER_S / 4)
-            oldest = min(self._busy_since.values(), default=None)
-            if oldest is not None and time.monotonic() - oldest > STALLED_AFTER_S:
+            since = [lane.sent_at for lane in self._lanes.values() if lane.sent]
+            if self._waiting_since:
+                since.append(self._waiting_since)
+            if since and time.monotonic() - min(since) > STALLED_AFTER_S:
                 self._failed(KafkaError(STALLED))
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         if self._healthy is not False:
             self._healthy = False
             self._failing_since = time.monotonic()
@@ -276,9 +288,3 @@ async def _stop(producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(STOP_S):
             await producer.client.close()
             await producer._sender.close()  # noqa: SLF001
-
-
-def _retrieved(delivery: asyncio.Future[object]) -> None:
-    """Look at a given-up batch's error, so that asyncio does not report it as unseen."""
-    if not delivery.cancelled():
-        delivery.exception()
