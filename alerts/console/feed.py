@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from alerts.console.records import decode_twin
@@ -74,25 +75,22 @@ class Feed:
             await asyncio.sleep(RETRY_S)
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        while True:
-            existing = await consumer.topics()
-            missing = [topic for topic in (TWIN, ALERTS) if topic not in existing]
-            if not missing:
-                break
+        while not all(counts := await _partition_counts(self.bootstrap, (ALERTS, TWIN))):
+            missing = [topic for topic, count in zip((ALERTS, TWIN), counts, strict=True) if not count]
             self._say("topics_missing", topics=missing, advice="run `biotwin kafka init`")
             await asyncio.sleep(RETRY_S)
-        # Alerts first: a row that is sent has its alerts.
         partitions = [
             TopicPartition(topic, number)
-            for topic in (ALERTS, TWIN)
-            for number in sorted(consumer.partitions_for_topic(topic) or ())
+            for topic, count in zip((ALERTS, TWIN), counts, strict=True)
+            for number in range(count)
         ]
         consumer.assign(partitions)
+        begins = await consumer.beginning_offsets(partitions)
         for partition in partitions:
-            if partition.topic == ALERTS and partition.partition in self.ward.next_offsets:
-                consumer.seek(partition, self.ward.next_offsets[partition.partition])
-            else:
-                await consumer.seek_to_beginning(partition)
+            begin = begins[partition]
+            if partition.topic == ALERTS:
+                begin = max(begin, self.ward.next_offsets.get(partition.partition, 0))
+            consumer.seek(partition, begin)
         self._ends = await consumer.end_offsets(partitions)
         return partitions
 
@@ -159,3 +157,14 @@ class Feed:
             log.info("reading_kafka", bootstrap=self.bootstrap)
         self._said = trouble
         self.changed()
+
+
+async def _partition_counts(bootstrap: str, topics: tuple[str, ...]) -> list[int]:
+    """How many partitions each topic has, 0 where it does not exist."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="biotwin-console")
+    try:
+        await admin.start()
+        described = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    finally:
+        await admin.close()
+    return [described.get(topic, 0) for topic in topics]
