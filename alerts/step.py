@@ -39,7 +39,7 @@ CLOSED_REMEMBERED = 64
 """Closed alerts a patient's state remembers, so that their repeats are known as such."""
 
 UPDATES_REMEMBERED = 16
-"""Updates an open alert remembers: provisional ones, which may go back in time, and settled ones of one moment."""
+"""Updates an alert remembers: provisional ones, which may go back in time, and settled ones of one moment."""
 
 
 class Cell(NamedTuple):
@@ -65,12 +65,12 @@ TABLE: dict[tuple[Life, Event], Cell] = {
     ("provisional", ("onset", "provisional")): Cell("provisional", "drop"),
     ("provisional", ("update", "provisional")): Cell("provisional", "announce_if_new"),
     ("provisional", ("clear", "provisional")): Cell("provisional", "drop"),
-    ("provisional", ("withdrawn", "provisional")): Cell("withdrawn", "announce"),
+    ("provisional", ("withdrawn", "provisional")): Cell("withdrawn", "announce_if_new"),
     ("provisional", ("past", "provisional")): Cell("provisional", "drop"),
     ("provisional", ("onset", "settled")): Cell("settled", "announce_if_new"),
     ("provisional", ("update", "settled")): Cell("settled", "announce_if_new"),
     ("provisional", ("clear", "settled")): Cell("cleared", "announce_if_new"),
-    ("provisional", ("withdrawn", "settled")): Cell("withdrawn", "announce"),
+    ("provisional", ("withdrawn", "settled")): Cell("withdrawn", "announce_if_new"),
     ("provisional", ("past", "settled")): Cell("provisional", "drop"),
     # Settled: what is provisional comes from before, and a settled alert is never taken back.
     ("settled", ("onset", "provisional")): Cell("settled", "drop"),
@@ -115,7 +115,8 @@ class KnownAlert(msgspec.Struct, frozen=True, array_like=True):
 
     Counts are of written records. `settled_t` and `provisional_t` are the event times (s) of the newest settled and
     provisional transition; `settled_values` the values announced at `settled_t` (none where that was a clear);
-    `provisional_updates` the (t, onset_t, value) of the newest provisional updates.
+    `provisional_updates` the (t, onset_t, value) of the newest provisional updates, `withdrawn_t` the times of the
+    newest withdrawals.
     """
 
     life: Life = "absent"
@@ -125,6 +126,7 @@ class KnownAlert(msgspec.Struct, frozen=True, array_like=True):
     provisional_t: float = NEVER
     settled_values: tuple[float, ...] = ()
     provisional_updates: tuple[tuple[float, float, float], ...] = ()
+    withdrawn_t: tuple[float, ...] = ()
 
 
 class PatientAlerts(msgspec.Struct, frozen=True, array_like=True):
@@ -175,8 +177,11 @@ def _value(condition: Condition) -> float:
 
 def _is_new(known: KnownAlert, condition: Condition) -> bool:
     """Settled transitions never go back in event time, and of one moment only another value is news. A provisional
-    update may go back, because it amends an onset; a provisional onset may only follow all that was said before."""
+    update may go back, because it amends an onset; a provisional onset may only follow all that was said before.
+    """
     if not counts_as_settled(condition):
+        if condition.state == "withdrawn":
+            return condition.t not in known.withdrawn_t
         if condition.state == "update":
             return (condition.t, condition.onset_t, _value(condition)) not in known.provisional_updates
         return condition.t > max(known.settled_t, known.provisional_t)
@@ -191,25 +196,25 @@ def _counted(known: KnownAlert, condition: Condition, life: Life) -> KnownAlert:
     """`known` after `condition`."""
     if counts_as_settled(condition):
         earlier = known.settled_values if condition.t == known.settled_t else ()
-        return KnownAlert(
+        return msgspec.structs.replace(
+            known,
             life=life,
             settled_count=known.settled_count + 1,
-            provisional_count=known.provisional_count,
             settled_t=condition.t,
-            provisional_t=known.provisional_t,
             settled_values=(*earlier, _value(condition))[-UPDATES_REMEMBERED:] if life == "settled" else (),
-            provisional_updates=known.provisional_updates,
         )
-    updates = known.provisional_updates
+    updates, withdrawn_t = known.provisional_updates, known.withdrawn_t
     if condition.state == "update":
         updates = (*updates, (condition.t, condition.onset_t, _value(condition)))[-UPDATES_REMEMBERED:]
-    return KnownAlert(
+    if condition.state == "withdrawn":
+        withdrawn_t = (*withdrawn_t, condition.t)[-UPDATES_REMEMBERED:]
+    return msgspec.structs.replace(
+        known,
         life=life,
-        settled_count=known.settled_count,
         provisional_count=known.provisional_count + 1,
-        settled_t=known.settled_t,
         provisional_t=max(known.provisional_t, condition.t),
         provisional_updates=updates,
+        withdrawn_t=withdrawn_t,
     )
 
 

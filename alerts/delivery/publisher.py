@@ -51,7 +51,8 @@ class StrictClient(aiomqtt.Client):
 class Publisher:
     """Publishes at QoS 1. `run` keeps the connection; `publish` returns when the broker has acknowledged everything.
 
-    What was not acknowledged when a connection broke is published again on the next one, in its old order.
+    What was not acknowledged when a connection broke is published again on the next one, in its old order. Raises
+    `OSError` for certificates that cannot be read.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Publisher:
         self._backoff_s = backoff_s
         self._on_delivered = on_delivered
         self._on_connected = on_connected
+        self._tls = ssl.create_default_context(cafile=mqtt.ca_file or None) if mqtt.tls else None
         self._protocol = aiomqtt.ProtocolVersion.V5
         self._waiting: dict[int, Outgoing] = {}
         self._number = 0
@@ -154,7 +156,7 @@ class Publisher:
             clean_session=None if v5 else True,
             keepalive=KEEPALIVE_S,
             max_inflight_messages=IN_FLIGHT,
-            tls_context=ssl.create_default_context(cafile=mqtt.ca_file or None) if mqtt.tls else None,
+            tls_context=self._tls,
         )
 
     def _steps_down(self, error: BaseException) -> bool:

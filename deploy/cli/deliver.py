@@ -15,6 +15,7 @@ def deliver() -> None:
     from alerts.delivery.deliver import Deliverer
     from contracts.metrics import ProcessMetrics
     from deploy.configuration import load_configuration
+    from deploy.errors import UserError
     from deploy.process import configure_logging, run, serve_metrics
 
     configuration = load_configuration()
@@ -23,6 +24,10 @@ def deliver() -> None:
     async def main(stop: asyncio.Event) -> None:
         metrics = ProcessMetrics()
         with serve_metrics(configuration, metrics, NAME) as endpoint:
-            await Deliverer(configuration, metrics, stop, on_ready=endpoint.set_ready).run()
+            try:
+                deliverer = Deliverer(configuration, metrics, stop, on_ready=endpoint.set_ready)
+            except OSError as error:
+                raise UserError(f"mqtt.ca_file {configuration.mqtt.ca_file}: {error.strerror or error}") from error
+            await deliverer.run()
 
     run(main)

@@ -117,11 +117,26 @@ def test_every_cell_does_what_the_table_says(life: Life, happening: Happening, s
     assert (again, repeated) == (after, [])
 
 
-def test_no_event_makes_an_alert_unheard_of_and_nothing_settled_is_withdrawn() -> None:
-    for (life, (happening, _stage)), cell in TABLE.items():
-        assert cell.life != "absent" or life == "absent"
-        assert not (life == "settled" and cell.life == "withdrawn")
-        assert not (cell.life == "withdrawn" and life != "withdrawn" and happening != "withdrawn")
+def test_the_table_is_what_these_sentences_say() -> None:
+    for (life, (happening, stage)), cell in TABLE.items():
+        nothing = Cell(life, "drop")
+        if happening == "past":  # told once, never standing
+            assert cell == (Cell("cleared", "announce") if life == "absent" else nothing)
+        elif (happening, stage) == ("clear", "provisional"):  # only the settled row ends an alert
+            assert cell == nothing
+        elif happening == "withdrawn":  # takes back a notice, and nothing that has settled
+            taken_back = Cell("withdrawn", "announce" if life == "absent" else "announce_if_new")
+            assert cell == (taken_back if life in {"absent", "provisional"} else nothing)
+        elif life in {"cleared", "withdrawn"}:  # only a later onset brings a closed alert back
+            assert cell == (Cell(stage, "announce_if_new") if happening == "onset" else nothing)
+        elif stage == "provisional" and (life == "settled" or (life, happening) == ("provisional", "onset")):
+            assert cell == nothing  # it comes from before, or was said before
+        elif (life, happening) == ("settled", "onset"):
+            assert (stage, cell) == ("settled", nothing)
+        else:  # what is settled settles, what is provisional stays so, a clear clears; repeats are known once it is
+            assert cell == Cell(
+                "cleared" if happening == "clear" else stage, "announce" if life == "absent" else "announce_if_new"
+            )
 
 
 def test_a_provisional_alert_is_confirmed_worsens_and_clears() -> None:
@@ -240,7 +255,13 @@ def lives(draw: st.DrawFn, alert_id: str) -> list[Condition]:
             add("update", "provisional", t - draw(st.integers(0, 3)), alert_id=name)
         if notice == "withdrawn":
             add("withdrawn", "provisional", t)
-            return records
+            end = draw(st.sampled_from(["there", "again", "settled"]))
+            t += draw(st.integers(1, 5))
+            if end == "again":
+                add("onset", "provisional", t)
+                add("withdrawn", "provisional", t)
+            if end != "settled":
+                return records
     add("onset", "settled", t, announced=f"{alert_id}-notice" if notice == "other" else "")
     value = 7.0
     for _ in range(draw(st.integers(0, 3))):
