@@ -222,7 +222,7 @@ async def _settled(system: System, ingests: list[str]) -> None:
     if not await asyncio.to_thread(wait_until, lambda: held() == 0, SETTLE_TIMEOUT_S, 0.3):
         raise ChildError("ingest did not hand everything over; its MQTT messages are still unacknowledged")
     await asyncio.sleep(2 * COMMANDS_EVERY_S)
-    await all_applied(system.configuration, [system.children["worker"]], SETTLE_TIMEOUT_S)
+    await all_applied([system.children["worker"]], SETTLE_TIMEOUT_S)
 
 
 async def _count(bootstrap: str, topic: str) -> int:

@@ -7,8 +7,8 @@ nothing may be said twice in different words.
 
 Kills come at places in the stream drawn from the seed. Two thirds are aimed: of a worker or of Kafka, at the first
 block of a checkpoint that becomes visible in a changelog, before its manifest; of an ingest, at the first reading of a
-burst that becomes visible in `telemetry`, before its PUBACK. Whether an aimed kill hit is judged afterwards, from what stands
-in Kafka: a checkpoint that was not closed when the process died; a reading that MQTT delivered again.
+burst that becomes visible in `telemetry`, before its PUBACK. Whether an aimed kill hit is judged afterwards, from what
+stands in Kafka: a checkpoint that was not closed when the process died; a reading that MQTT delivered again.
 """
 
 from __future__ import annotations
@@ -449,7 +449,7 @@ class _Run:
     async def _settle(self) -> None:
         """Say in every partition that nothing more will come, and wait until that is applied."""
         configuration = self.system.configuration
-        await all_applied(configuration, [self.system.children["worker"]])
+        await all_applied([self.system.children["worker"]])
         value = msgspec.json.encode(Tick(float(int(time.time()) + 1), closing=True))
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
         await producer.start()
@@ -458,7 +458,7 @@ class _Run:
                 await producer.send_and_wait(topics.TELEMETRY, value, partition=partition)
         finally:
             await producer.stop()
-        await all_applied(configuration, [self.system.children["worker"]])
+        await all_applied([self.system.children["worker"]])
 
     async def _until_written(self, topic: str, records: int) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S

@@ -93,7 +93,7 @@ async def _replay_through_kafka(
     environment = environment_of(configuration, worker__ticks="false")
     worker = Child("worker", ["worker"], configuration, environment, Path(configuration.data) / "worker.log", guardian)
     try:
-        await all_applied(configuration, [worker])
+        await all_applied([worker])
     finally:
         status = await asyncio.to_thread(worker.end)
     if status != 0:
@@ -128,33 +128,35 @@ async def produce(bootstrap: str, records: Iterable[Record]) -> int:
     return sent
 
 
-async def all_applied(
-    configuration: Configuration, workers: Sequence[Child], timeout_s: float = APPLY_TIMEOUT_S
-) -> None:
-    """Wait until the workers have applied all telemetry and all conditions that follow from it.
+async def all_applied(workers: Sequence[Child], timeout_s: float = APPLY_TIMEOUT_S) -> None:
+    """Wait until the workers have applied all telemetry that stands in Kafka now, and all conditions that follow.
 
-    Asked of their own counters of lag, in this order so that nothing slips between: first the twin agent, then the
-    alert agent. Raises `ChildError` when a worker ends, `TimeoutError` when time is up.
+    Asked of their own gauges of lag: first the twin agent's, then the alert agent's, each seen at zero by a look that
+    began after the question. Raises `ChildError` when a worker ends, `TimeoutError` when time is up.
     """
     deadline = time.monotonic() + timeout_s
-    quiet = 0
-    ends: dict[tuple[str, int], int] = {}
-    while quiet < 2:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not everything was applied within {timeout_s:g} s")
-        for worker in workers:
-            if worker.returncode is not None:
-                raise ChildError(f"{worker.name} ended with status {worker.returncode}; see {worker.log}")
-        now = await end_offsets(configuration.kafka.bootstrap, [topics.TELEMETRY, topics.CONDITIONS, topics.ALERTS])
-        counters = [await asyncio.to_thread(worker.counters) for worker in workers]
-        ready = all(found.get("biotwin_ready") == 1.0 for found in counters)
-        lag = sum(found.get(f'biotwin_lag_records{{agent="{agent}"}}', 0.0) for found in counters for agent in AGENTS)
-        quiet = quiet + 1 if ready and lag == 0 and now == ends else 0
-        ends = now
-        await asyncio.sleep(0.7)
+    for agent in AGENTS:
+        await asyncio.sleep(GAUGES_EVERY_S)
+        while not await _caught_up(workers, agent):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not everything was applied within {timeout_s:g} s")
+            await asyncio.sleep(0.2)
+
+
+async def _caught_up(workers: Sequence[Child], agent: str) -> bool:
+    for worker in workers:
+        if worker.returncode is not None:
+            raise ChildError(f"{worker.name} ended with status {worker.returncode}:\n{worker.last_lines()}")
+        found = await asyncio.to_thread(worker.counters)
+        if found.get("biotwin_ready") != 1.0 or found.get(f'biotwin_lag_records{{agent="{agent}"}}', 1.0) != 0.0:
+            return False
+    return True
 
 
 AGENTS = ("twin", "alerts")
+
+GAUGES_EVERY_S = 1.0
+"""A worker brings its gauges up to date twice in this time."""
 
 
 async def _check_committed(configuration: Configuration) -> None:
