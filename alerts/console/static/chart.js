@@ -94,7 +94,7 @@ export class Chart {
     }
     for (const limit of near) {
       parts.push(svg("line", { class: "limit", x1: MARGIN.left, x2: right, y1: this.y(limit.value), y2: this.y(limit.value) }));
-      parts.push(svg("text", { class: "limit-text", x: right - 2, y: this.y(limit.value) - 4, "text-anchor": "end" }, limit.text));
+      parts.push(svg("text", { class: "limit-text", x: MARGIN.left + 4, y: this.y(limit.value) - 4 }, limit.text));
     }
     for (const one of visible) parts.push(...this.series(one, gapS, dots));
     if (visible.length === 2) parts.unshift(...this.pairs(visible));

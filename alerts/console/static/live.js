@@ -116,7 +116,7 @@ export class Live {
     if (age > OLD_DATA_S) {
       return ["old", `No new data for ${span(age)}`, `Connected, but nothing new has come in since ${clockTime(this.status.newest_at)}.`];
     }
-    return ["live", `Live, ${asOf}`, ""];
+    return ["live", `Live, ${clockTime(serverClock.now())}`, ""];
   }
 
   show() {

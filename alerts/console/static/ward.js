@@ -15,6 +15,7 @@ const VALUES = [
   { key: "body_temperature", signals: ["body_temperature"], unit: "°C" },
 ];
 const SHOWN_ALERTS = 3;
+const SHOWN_TECHNICAL = 6;
 
 const patients = new Map();
 const lines = new Map();
@@ -64,7 +65,7 @@ class Line {
     setText(this.bed, row.bed || "–");
     setAttribute(this.bed, "title", row.bed ? `Bed ${row.bed}` : "No bed known");
     setText(this.link, row.name || row.patient);
-    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && `${row.age_band} y`].filter(Boolean).join(" · "));
+    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && `${row.age_band.replaceAll("-", "\u2013")}\u00a0y`].filter(Boolean).join(" · "));
     this.session.hidden = !row.session?.active;
     const score = news2(row.news2);
     setText(this.news2, score.shown);
@@ -78,7 +79,8 @@ class Line {
   tick(now) {
     for (const cell of this.cells) showValue(cell, this.data, now);
     for (const since of this.alerts.querySelectorAll("[data-onset]")) {
-      setText(since, `for ${span(now - Number(since.dataset.onset))}`);
+      const onset = Number(since.dataset.onset);
+      setText(since, `${minuteTime(onset)}, ${span(now - onset)} ago`);
     }
   }
 }
@@ -115,13 +117,13 @@ function showValue(cell, row, now) {
 }
 
 function alertItems(alerts) {
-  const clinical = alerts.filter((alert) => alert.kind !== "technical");
-  const technical = alerts.length - clinical.length;
-  const items = clinical.slice(0, SHOWN_ALERTS).map((alert) =>
-    el(
+  const ordered = [...alerts.filter((alert) => alert.kind !== "technical"), ...alerts.filter((alert) => alert.kind === "technical")];
+  const items = ordered.slice(0, SHOWN_ALERTS).map((alert) => {
+    const technical = alert.kind === "technical";
+    return el(
       "li",
-      { class: `row-alert ${alert.stage}`, "data-priority": alert.priority, "data-alert": alert.id },
-      el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
+      { class: `row-alert ${alert.stage}${technical ? " of-monitoring" : ""}`, "data-priority": alert.priority, "data-alert": alert.id },
+      el("span", { class: technical ? "tag tag-technical" : `tag tag-${alert.priority}` }, technical ? "Technical" : PRIORITY_WORDS[alert.priority]),
       el(
         "span",
         { class: "reason" },
@@ -129,14 +131,11 @@ function alertItems(alerts) {
         " ",
         alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
         " ",
-        el("time", { class: "since", datetime: isoTime(alert.onset_t) }, `since ${minuteTime(alert.onset_t)}`),
-        " ",
-        el("span", { class: "since", "data-onset": alert.onset_t }),
+        el("time", { class: "since", datetime: isoTime(alert.onset_t), "data-onset": alert.onset_t, title: `Onset measured ${clockTime(alert.onset_t)}, newest evidence received ${clockTime(alert.received_at)}` }),
       ),
-    ),
-  );
-  if (clinical.length > SHOWN_ALERTS) items.push(el("li", { class: "more" }, `and ${clinical.length - SHOWN_ALERTS} more`));
-  if (technical) items.push(el("li", { class: "more" }, el("span", { class: "tag tag-technical" }, "Technical"), ` ${technical} above`));
+    );
+  });
+  if (ordered.length > SHOWN_ALERTS) items.push(el("li", { class: "more" }, `and ${ordered.length - SHOWN_ALERTS} more`));
   if (!items.length) items.push(el("li", { class: "none" }, "None"));
   return items;
 }
@@ -230,7 +229,7 @@ function showTechnical() {
     document.getElementById("technical-list"),
     JSON.stringify(found.map(([row, alert]) => [row.patient, row.name, row.bed, alert.id, alert.message, alert.stage])),
     () =>
-      found.map(([row, alert]) =>
+      found.slice(0, SHOWN_TECHNICAL).map(([row, alert]) =>
         el(
           "li",
           {},
@@ -242,7 +241,7 @@ function showTechnical() {
           alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
           el("time", { class: "since", datetime: isoTime(alert.onset_t) }, `since ${minuteTime(alert.onset_t)}`),
         ),
-      ),
+      ).concat(found.length > SHOWN_TECHNICAL ? [el("li", { class: "quiet" }, `and ${found.length - SHOWN_TECHNICAL} more, shown with their patients`)] : []),
   );
 }
 
