@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
 import random
@@ -232,7 +233,7 @@ async def test_an_alert_that_the_broker_refuses_is_not_taken_for_delivered(
     acl = tmp_path / "acl"
     acl.write_text("topic read #\n")
     template = "listener {port} {host}\nallow_anonymous true\nlog_dest file {log}\n# {data} {max_queued_bytes}\n"
-    broker = MosquittoBroker(tmp_path / "broker", configuration=f"{template}acl_file {acl}\n")
+    broker = MosquittoBroker(tmp_path / "broker", configuration=f"{template}acl_file {acl}\nuser {getpass.getuser()}\n")
     broker.start()
     configuration = msgspec.structs.replace(configuration, mqtt=Mqtt(host=broker.host, port=broker.port))
     try:
