@@ -38,6 +38,7 @@ FAUST_NAMES: dict[str, tuple[str, ...]] = {
         "ack",
         "track_message",
         "flow_active",
+        "_buffered_partitions",
         "_thread",
     ),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": ("_ensure_consumer", "call_thread"),
