@@ -28,7 +28,7 @@ STATUS_INTERVAL_S = 2.0
 SEND_TIMEOUT_S = 20.0
 RETRY_MS = 1_000
 
-_ID = re.compile(r"^([0-9a-f]{8})-(\d{1,15})-([0-9]{1,15}(?:\.[0-9]{1,15}){0,1023})?$")
+_ID = re.compile(r"([0-9a-f]{8})-(\d{1,15})-([0-9]{1,15}(?:\.[0-9]{1,15}){0,1023})?")
 
 
 class Source(Protocol):
@@ -200,7 +200,7 @@ class _Cursor:
 
 def parse_id(text: str) -> tuple[str, int, dict[int, int]] | None:
     """(boot, row number, next alert offset by partition) of an event id; None where it is not one of ours."""
-    match = _ID.match(text)
+    match = _ID.fullmatch(text)
     if match is None:
         return None
     offsets = (match[3] or "").split(".") if match[3] else []

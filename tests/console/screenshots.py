@@ -1,0 +1,295 @@
+"""Makes docs/images: the console on a ward of invented patients, on a real Kafka and in a real Chromium.
+
+Run: python -m tests.console.screenshots [FOLDER]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.async_api import Page
+
+from alerts.console.directory import Directory, Entry
+from contracts.configuration import Configuration, Kafka
+from deploy.kafka.broker import Broker
+from deploy.kafka.topics import create_topics
+from tests.console.console_harness import (
+    Record,
+    alert,
+    chromium,
+    evidence,
+    running_console,
+    score,
+    twin,
+    wave,
+    write,
+)
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+MAX_BYTES = 300_000
+
+PEOPLE = (
+    ("p-7f3a", "Margarethe Lindqvist", "12", "70-79"),
+    ("p-2c81", "Ravi Chandrasekhar", "4", "60-69"),
+    ("p-90de", "Oluwaseun Adeyemi", "7", "50-59"),
+    ("p-5b17", "Hannah Whitcombe", "9", "60-69"),
+    ("p-e4a0", "Tomás Figueroa", "2", "70-79"),
+    ("p-13cf", "Ingrid Solheim", "10", "50-59"),
+    ("p-a6d2", "Kwame Boateng", "3", "40-49"),
+    ("p-d05e", "Yuki Tanabe", "11", "60-69"),
+)
+SICK = "p-7f3a"
+AIR = {"consciousness": 0.0, "supplemental_oxygen": 0.0}
+
+
+def ward(now: float) -> Iterator[Record]:
+    """The newest state of everyone."""
+    yield sick_twin(now)
+    yield twin(
+        "p-2c81",
+        now,
+        {"heart_rate": 126, "spo2": 94, "systolic_pressure": 158, "diastolic_pressure": 84, "rpe": 15, "power_w": 92},
+        ages={"systolic_pressure": 260, "diastolic_pressure": 260, "rpe": 120},
+        session=True,
+        limits={"zone_low": 95, "zone_high": 115, "heart_rate_high": 130},
+        news2={"applicable": False, "reason": "suspended during an exercise session"},
+    )
+    yield twin(
+        "p-90de",
+        now,
+        {"heart_rate": 88, "spo2": 93, "respiratory_rate": 21, "body_temperature": 37.4}
+        | {"systolic_pressure": 128, "diastolic_pressure": 76}
+        | AIR,
+        ages={"body_temperature": 2400, "systolic_pressure": 5600, "diastolic_pressure": 5600},
+        qualities={"spo2": 0.62},
+        news2=score(4),
+    )
+    yield twin("p-5b17", now, {"heart_rate": 71}, news2=score(0, 17, ["spo2", "respiratory_rate", "body_temperature"]))
+    yield twin(
+        "p-e4a0",
+        now - 740,
+        {"heart_rate": 64, "spo2": 96, "respiratory_rate": 14, "body_temperature": 36.6}
+        | {"systolic_pressure": 119, "diastolic_pressure": 70}
+        | AIR,
+        ages={"systolic_pressure": 1500, "diastolic_pressure": 1500},
+        news2=score(0, 3, ["heart_rate"]),
+    )
+    calm = {"respiratory_rate": 15, "systolic_pressure": 124, "diastolic_pressure": 74} | AIR
+    for patient, heart_rate, spo2, temperature in (("p-13cf", 66, 98, 36.7), ("p-a6d2", 58, 97, 36.4)):
+        yield twin(
+            patient,
+            now,
+            calm | {"heart_rate": heart_rate, "spo2": spo2, "body_temperature": temperature},
+            ages={"systolic_pressure": 900, "diastolic_pressure": 900, "body_temperature": 1200},
+            qualities={"heart_rate": 0.4 if patient == "p-a6d2" else 0.98},
+            news2=score(0 if patient == "p-13cf" else 1),
+        )
+
+
+def sick_twin(t: float) -> Record:
+    """The patient who deteriorates: over the last eight minutes the pulse climbs and the saturation falls."""
+    ill = min(1.0, max(0.0, (t - BEGAN) / 480))
+    pressure_t = t // 300 * 300
+    values = {
+        "heart_rate": round(wave("hr", t, 84 + 46 * ill, 6)),
+        "spo2": round(min(99.0, wave("spo2", t, 96 - 7 * ill, 1.6))),
+        "respiratory_rate": round(wave("rr", t, 16 + 11 * ill, 2)),
+        "systolic_pressure": round(wave("sys", pressure_t, 124 - 28 * ill, 6)),
+        "diastolic_pressure": round(wave("dia", pressure_t, 76 - 12 * ill, 4)),
+        "battery_pct": 64.0,
+        "skin_temperature": 33.1,
+        **AIR,
+    }
+    return twin(
+        SICK,
+        t,
+        values,
+        ages={"systolic_pressure": t - pressure_t, "diastolic_pressure": t - pressure_t, "consciousness": 1900}
+        | {"supplemental_oxygen": 1900, "battery_pct": 60},
+        qualities={"spo2": 0.91, "respiratory_rate": 0.71},
+        baselines={"heart_rate": (82.0, 4.5), "spo2": (96.0, 0.9), "respiratory_rate": (15.5, 1.1)},
+        limits={"heart_rate_high": 120, "spo2_floor": 90},
+        news2=score(round(1 + 7 * ill), round(4 + 7 * ill), ["body_temperature"]) if t % 5 < 1 or ill == 1 else None,
+    )
+
+
+BEGAN = time.time() - 540
+
+
+def alerts(now: float) -> Iterator[Record]:
+    """The alerts of everyone, in the order in which they were written."""
+    royal = "Royal College of Physicians, National Early Warning Score (NEWS) 2, 2017: total of 7 or more"
+    earlier = now - 9000
+    yield alert(
+        SICK,
+        "heart-rate-high-personal",
+        "medium",
+        "Heart rate is 122/min at rest, personal limit 120/min.",
+        onset_t=earlier,
+    )
+    yield alert(
+        *(SICK, "heart-rate-high-personal", "medium", "Heart rate is 122/min at rest, personal limit 120/min."),
+        onset_t=earlier,
+        t=earlier + 5,
+        transition="withdrawn",
+        stage="settled",
+    )
+    base = now - 250
+    inputs = {"respiratory_rate": 25, "spo2": 91, "heart_rate": 122, "systolic_pressure": 101, "consciousness": 0}
+    found = evidence("news2_low", 7, 7, inputs, base, low=7, high=10, missing=["body_temperature"])
+    text = "NEWS2 is 7 (7 to 10 possible; temperature missing), limit 7: emergency assessment."
+    yield alert(
+        SICK,
+        "news2-urgent",
+        "medium",
+        "NEWS2 is 5 (5 to 8 possible; temperature missing), limit 5: urgent review.",
+        onset_t=base - 120,
+        stage="settled",
+    )
+    yield alert(
+        *(
+            SICK,
+            "news2-urgent",
+            "medium",
+            "NEWS2 is 7 (7 to 10 possible; temperature missing), limit 5: urgent review.",
+        ),
+        onset_t=base - 120,
+        t=base,
+        transition="clear",
+        stage="settled",
+        sequence=2,
+    )
+    yield alert(SICK, "news2-emergency", "high", text, onset_t=base, evidence=found, source=royal)
+    yield alert(
+        SICK, "news2-emergency", "high", text, onset_t=base, t=base, stage="settled", evidence=found, source=royal
+    )
+    worse = evidence(
+        "news2_low",
+        8,
+        7,
+        inputs | {"spo2": 90, "heart_rate": 129},
+        now - 60,
+        low=8,
+        high=11,
+        missing=["body_temperature"],
+    )
+    yield alert(
+        *(SICK, "news2-emergency", "high", text.replace("NEWS2 is 7 (7 to 10", "NEWS2 is 8 (8 to 11")),
+        onset_t=base,
+        t=now - 60,
+        transition="update",
+        stage="settled",
+        sequence=2,
+        evidence=worse,
+        source=royal,
+    )
+    yield alert(
+        *(SICK, "spo2-low-at-rest", "medium", "SpO2 has been below 90 % for a minute at rest, now 89 %."),
+        onset_t=now - 18,
+        evidence=evidence("spo2", 89, 89.9, {"spo2": 89}, now - 18, limit_from="patient"),
+        source="Respiratory Care 2012;57(7):1154",
+    )
+    yield alert(
+        *("p-2c81", "heart-rate-above-zone", "low"),
+        "Heart rate is 126/min, more than 10/min above the target zone for a minute (personal limit 115/min): "
+        "slow down.",
+        onset_t=now - 75,
+        stage="settled",
+    )
+    yield alert(
+        "p-90de",
+        "spo2-low-at-rest",
+        "medium",
+        "SpO2 has been below 94 % for a minute at rest, now 93 %.",
+        onset_t=now - 12,
+    )
+    yield alert(
+        *("p-5b17", "news2-emergency-possible", "low"),
+        "NEWS2 may be 17 (0 to 17 possible; SpO2, respiratory rate and temperature missing), limit 7: "
+        "complete the observations.",
+        onset_t=now - 1400,
+        stage="settled",
+        kind="advisory",
+    )
+    yield alert(
+        *("p-e4a0", "device-silent", "low", "No vital sign has arrived for longer than its allowance."),
+        onset_t=now - 440,
+        stage="settled",
+        kind="technical",
+    )
+    yield alert(
+        "p-d05e",
+        "battery-low",
+        "low",
+        "A device's battery is at 12 %, limit 15 %.",
+        onset_t=now - 2000,
+        stage="settled",
+        kind="technical",
+    )
+
+
+def past(now: float) -> Iterator[Record]:
+    """The last quarter of an hour of the sick patient, with a gap where the strap came off."""
+    for second in range(900, 0, -1):
+        if not 700 > second > 640:
+            yield sick_twin(now - second)
+
+
+async def photograph(page: Page, url: str, file: Path) -> None:
+    await page.goto(url)
+    await page.wait_for_selector("body[data-connection=live]")
+    await page.wait_for_timeout(1500)
+    picture = await page.screenshot(path=file, animations="disabled")
+    if len(picture) > MAX_BYTES:
+        raise SystemExit(f"{file} has {len(picture)} bytes, more than {MAX_BYTES}")
+    print(file, len(picture))
+
+
+async def make(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        broker = Broker(work / "kafka")
+        broker.start()
+        try:
+            await create_topics(broker.bootstrap, Configuration(kafka=Kafka(bootstrap=broker.bootstrap)))
+            async with running_console(work, broker.bootstrap) as console, chromium() as browser:
+                directory = Directory(console.directory)
+                for pseudonym, name, bed, age_band in PEOPLE:
+                    directory.put(Entry(pseudonym, name, "3 West", bed, age_band))
+                now = time.time()
+                await write(broker.bootstrap, past(now))
+                await write(broker.bootstrap, alerts(now))
+                beating = asyncio.create_task(beat(broker.bootstrap))
+                for scheme in ("light", "dark"):
+                    page = await browser.new_page(color_scheme=scheme, viewport={"width": 1440, "height": 900})
+                    await photograph(page, console.url, folder / f"console-ward-{scheme}.png")
+                    await photograph(page, f"{console.url}/patients/{SICK}", folder / f"console-patient-{scheme}.png")
+                    await page.close()
+                narrow = await browser.new_page(viewport={"width": 360, "height": 780})
+                await photograph(narrow, console.url, folder / "console-ward-narrow.png")
+                await photograph(narrow, f"{console.url}/patients/{SICK}", folder / "console-patient-narrow.png")
+                wide = await browser.new_page(viewport={"width": 1440, "height": 900})
+                await photograph(wide, console.url, folder / "console-ward-lost.png")
+                await console.kill()
+                await wide.wait_for_selector("body[data-connection=lost]")
+                await wide.screenshot(path=folder / "console-ward-lost.png", animations="disabled")
+                beating.cancel()
+        finally:
+            broker.stop()
+
+
+async def beat(bootstrap: str) -> None:
+    while True:
+        await write(bootstrap, ward(time.time()))
+        await asyncio.sleep(1)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
+    target.mkdir(parents=True, exist_ok=True)
+    asyncio.run(make(target))
