@@ -101,6 +101,15 @@ class Ward:
         finally:
             await producer.stop()
 
+    async def write(self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None) -> None:
+        """One record."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+        await producer.start()
+        try:
+            await producer.send_and_wait(topic, value, key, partition)
+        finally:
+            await producer.stop()
+
     async def plans(self, changelog: str, partitions: int = 4) -> list[Plan]:
         return [
             plan_recovery(number, await read_newest(self.bootstrap, changelog, number, lambda _: None))

@@ -12,10 +12,11 @@ import pytest
 
 from contracts import topics
 from stream.liveness import EXIT_FROZEN
+from stream.worker import EXIT_FAILED
 
 pytestmark = pytest.mark.kafka
 
-RECORDS = 20_000
+RECORDS = 12_000
 KEYS = 200
 
 
@@ -99,14 +100,57 @@ async def test_workers_that_come_and_go_share_the_partitions(ward: Any, workers:
     first = workers.start()
     await ward.until_total(1000)
     second = workers.start()
-    await ward.until_total(8000)
+    await ward.until_total(5000)
     first.terminate()
     assert await ended(first) == 0
     third = workers.start()
-    await ward.until_total(14_000)
+    await ward.until_total(8000)
     second.kill()
     await producing
     assert await ward.until_total(RECORDS) == expected()
     third.terminate()
     assert await ended(third) == 0
     await all_announced(ward)
+
+
+async def test_a_block_that_a_dead_worker_wrote_late_is_repaired(ward: Any, workers: Any) -> None:
+    await ward.produce(3000, KEYS)
+    worker = workers.start()
+    await ward.until_total(3000)
+    late = {
+        record.key: record.value
+        for record in await ward.read(topics.TWIN_CHANGELOG)
+        if not record.key.endswith(b"manifest")
+    }
+    await ward.produce(3000, KEYS, first=3000)
+    await ward.until_total(6000)
+    worker.terminate()
+    assert await ended(worker) == 0
+    for key, value in late.items():
+        await ward.write(topics.TWIN_CHANGELOG, key, value, int(key.split(b"/")[0]))
+    assert sum((await ward.counts()).values()) == 3000
+    workers.start()
+    assert await ward.until_total(6000) == expected(6000)
+
+
+async def test_an_error_in_a_processor_ends_the_worker_and_skips_nothing(ward: Any, workers: Any) -> None:
+    await ward.produce(1000, KEYS)
+    worker = workers.start()
+    await ward.until_total(1000)
+    await ward.write(topics.TELEMETRY, b"patient-0000", b"bug")
+    assert await ended(worker) == EXIT_FAILED
+    assert "a bug in the processor" in workers.text_of(worker)
+    await ward.produce(100, KEYS, first=1000)
+    again = workers.start()
+    assert await ended(again) == EXIT_FAILED
+    assert sum(offset or 0 for offset in await ward.committed(topics.TELEMETRY)) < 1101
+
+
+async def test_ticks_are_written_to_every_partition(ward: Any, workers: Any) -> None:
+    workers.start("worker.ticks=true")
+
+    async def ticking() -> bool:
+        ticks = [record for record in await ward.read(topics.TELEMETRY) if record.key is None]
+        return all(sum(tick.partition == number for tick in ticks) >= 2 for number in range(4))
+
+    await ward.until(ticking)
