@@ -6,6 +6,7 @@ Whole fetches are parsed in one call; only when that fails are values looked at 
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +25,8 @@ from twin_state.rules import LIMITS
 from twin_state.store import Store
 
 COMMAND_SOURCE = text_identity("command")
+_SEPARATOR = secrets.randbits(62)
+_JOINT = f",{_SEPARATOR},".encode()
 LATEST_TIME_S = 1e11
 """Measured times beyond this (the year 5138) are nonsense whatever the device says."""
 
@@ -46,11 +49,14 @@ class Decoder(Protocol):
 def parse_values(records: Sequence[SourceRecord]) -> list[Any]:
     """The values as Python objects; an `Exception` stands where one could not be parsed."""
     try:
-        parsed: list[Any] = orjson.loads(b"[" + b",".join([record.value or b"" for record in records]) + b"]")
+        parsed: list[Any] = orjson.loads(b"[" + _JOINT.join([record.value or b"" for record in records]) + b"]")
     except orjson.JSONDecodeError:
         parsed = []
-    # A value such as `1,2` parses in a list of others but is two values: the count shows it.
-    return parsed if len(parsed) == len(records) else [_parse_one(record.value) for record in records]
+    # Values such as `1,2`, or `{"a":[1` and `2]}` side by side, parse in a list of others though none is a value. No
+    # value can know the separator: where it stands between all of them at the top, each was parsed by itself.
+    if len(parsed) == 2 * len(records) - 1 and parsed[1::2].count(_SEPARATOR) == len(records) - 1:
+        return parsed[::2]
+    return [_parse_one(record.value) for record in records]
 
 
 def _parse_one(value: bytes | None) -> Any:
@@ -72,6 +78,7 @@ class ReadingDecoder:
         self._index = registry.index
         self._signals = registry.signals
         self._shapes = {signal.name: signal.shape for signal in registry.signals}
+        self._codes = {signal.name: frozenset(signal.codes.values()) for signal in registry.signals if signal.codes}
         self._sources: dict[tuple[str, str], int] = {}
         self._sessions: dict[str, int] = {}
 
@@ -103,8 +110,6 @@ class ReadingDecoder:
             raise ValueError(f"unknown kind of record {kind!r}")
 
     def _take_reading(self, columns: _Columns, record: SourceRecord, d: dict[str, Any], store: Store) -> None:
-        if not record.key:
-            raise ValueError("a reading without a patient's key")
         name = (d["device"], d["stream"])
         source = self._sources.get(name)
         if source is None:
@@ -121,6 +126,8 @@ class ReadingDecoder:
             trust = 1.0 if quality is None else quality.get(signal, 1.0)
             kind = type(value)
             if kind is float or kind is int:
+                if signal in self._codes and value not in self._codes[signal]:
+                    raise ValueError(f"{signal} has no code {value!r}")
                 columns.signal.append(at)
                 columns.value.append(value)
                 columns.quality.append(trust)
@@ -134,28 +141,30 @@ class ReadingDecoder:
                 columns.quality.extend([trust] * len(value))
             elif kind is not list or self._shapes[signal] != "waveform":
                 raise TypeError(f"{signal} is neither a number nor a code nor a fitting list")
-        row = store.row_of(record.key)
+        t, received_at = _time(d["t"]), _time(d["received_at"])
         hashed = 1 if d.get("hashed") else 0
-        columns.add(
-            b.READING, row, record.offset, _time(d["t"]), _time(d["received_at"]), source, session, sequence, 0, hashed
-        )
+        columns.check()
+        row = _row(store, record.key)
+        columns.add(b.READING, row, record.offset, t, received_at, source, session, sequence, 0, hashed)
 
     def _take_command(self, columns: _Columns, record: SourceRecord, d: dict[str, Any], store: Store) -> None:
-        if not record.key:
-            raise ValueError("a command without a patient's key")
         command = msgspec.convert(d["command"], PatientCommand)
+        if record.key != command.patient.encode():
+            raise ValueError("a command under another patient's key")
         kind, arguments = command_arguments(command)
         for number, value in arguments:
             columns.signal.append(number)
             columns.value.append(value)
             columns.quality.append(1.0)
         identity = signed(text_identity(command.id))
+        t, received_at = _time(command.t), _time(d["received_at"])
+        columns.check()
         columns.add(
             kind,
-            store.row_of(record.key),
+            _row(store, record.key),
             record.offset,
-            _time(command.t),
-            _time(d["received_at"]),
+            t,
+            received_at,
             signed(COMMAND_SOURCE),
             signed(COMMAND_SOURCE),
             identity,
@@ -165,7 +174,8 @@ class ReadingDecoder:
 
 
 def command_arguments(command: PatientCommand) -> tuple[int, list[tuple[int, float]]]:
-    """A command as the kernels take it: its kind and numbered arguments. A limit must be above 0 (`ValueError`)."""
+    """A command as the kernels take it: its kind and numbered arguments. A limit must be above 0, and its end a time
+    (`ValueError`)."""
     match command:
         case Admit():
             arguments = [
@@ -191,8 +201,17 @@ def command_arguments(command: PatientCommand) -> tuple[int, list[tuple[int, flo
                     raise ValueError(f"limit {name} must be above 0, got {limit}")
                 arguments.append((number, float(limit)))
             if command.expires_at is not None:
-                arguments.append((patient.ARGUMENT_EXPIRES, float(command.expires_at)))
+                arguments.append((patient.ARGUMENT_EXPIRES, _time(command.expires_at)))
             return b.LIMITS, arguments
+
+
+def _row(store: Store, key: bytes | None) -> int:
+    """The patient's row. A key is looked at before it makes a new one, so that every name in the store is text."""
+    if not key:
+        raise ValueError("no patient's key")
+    if key not in store.index:
+        key.decode()
+    return store.row_of(key)
 
 
 def _time(value: Any) -> float:
@@ -203,7 +222,8 @@ def _time(value: Any) -> float:
 
 
 class _Columns:
-    """Columns as they grow. `add` closes a record: the values appended since the last one are its own."""
+    """Columns as they grow. `add` closes a record: the values appended since the last one are its own, once `check`
+    has looked at them."""
 
     def __init__(self) -> None:
         self.signal: list[int] = []
@@ -211,6 +231,15 @@ class _Columns:
         self.quality: list[float] = []
         self._records: list[tuple[int, int, int, float, float, int, int, int, int, int, int, int]] = []
         self._start = 0
+
+    def check(self) -> None:
+        """Raises `ValueError` where a value of the record that is open is not a finite number."""
+        for value in self.value[self._start :]:
+            if type(value) not in (float, int) or not math.isfinite(value):
+                raise ValueError(f"not a finite number: {value!r}")
+        for value in self.quality[self._start :]:
+            if type(value) not in (float, int) or not 0.0 <= value <= 1.0:
+                raise ValueError(f"quality is not in 0..1: {value!r}")
 
     def add(
         self,
@@ -225,14 +254,8 @@ class _Columns:
         reading: int,
         hashed: int,
     ) -> None:
-        """Close a record. Raises `ValueError` where one of its values is not a finite number."""
+        """Close a record."""
         end = len(self.signal)
-        for value in self.value[self._start : end]:
-            if type(value) not in (float, int) or not math.isfinite(value):
-                raise ValueError(f"not a finite number: {value!r}")
-        for value in self.quality[self._start : end]:
-            if type(value) not in (float, int) or not 0.0 <= value <= 1.0:
-                raise ValueError(f"quality is not in 0..1: {value!r}")
         self._records.append(
             (
                 kind,

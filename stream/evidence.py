@@ -38,12 +38,11 @@ class EvidenceWriter:
         layout = configuration.layout
         self._signal = {name: n for n, name in enumerate(layout.signals)}
         self._channel = {name: n for n, name in enumerate(layout.channels)}
-        self._value = layout.place("latest", "value").start
-        self._t = layout.place("latest", "t").start
-        self._quality = layout.place("latest", "quality").start
-        self._reading = layout.place("latest", "reading").start
+        self._quality = layout.place("latest", "trusted_quality").start
+        # A signal has the same number as the channel of its trusted values.
         self._channel_value = layout.place("channels", "value").start
         self._channel_t = layout.place("channels", "t").start
+        self._channel_reading = layout.place("channels", "reading").start
         self._z = layout.place("moments", "z").start if ("moments", "z") in layout.places else -1
         self._baseline = layout.place("baseline", "mean").start if ("baseline", "mean") in layout.places else -1
         self._missing = layout.place("news2", "missing").start if ("news2", "missing") in layout.places else -1
@@ -66,7 +65,8 @@ class EvidenceWriter:
         if rule.id == PAST_EVENT_RULE:
             channel = self._configuration.layout.signals[int(number[b.ANNOUNCED_ID])]
             value = float(measure[b.VALUE])
-            inputs = [Input(channel, value, t, 0.0, 1.0, identity_text(opened_by))]
+            quality = _quality_of(batch, record, int(number[b.ANNOUNCED_ID]), value)
+            inputs = [Input(channel, value, t, 0.0, quality, identity_text(opened_by))]
         else:
             channel = rule.channel
             inputs = self._inputs(channel, t, transitions.state[n], transitions.identities[n])
@@ -107,17 +107,17 @@ class EvidenceWriter:
         inputs = []
         for name in INPUTS_OF.get(channel, (channel,)):
             signal = self._signal.get(name)
-            if signal is None or state[self._t + signal] <= 0.0:
+            if signal is None or state[self._channel_t + signal] <= 0.0:
                 continue
-            measured = float(state[self._t + signal])
+            measured = float(state[self._channel_t + signal])
             inputs.append(
                 Input(
                     signal=name,
-                    value=float(state[self._value + signal]),
+                    value=float(state[self._channel_value + signal]),
                     t=measured,
                     age_s=round(t - measured, 3),
                     quality=float(state[self._quality + signal]),
-                    reading=identity_text(int(identities[self._reading + signal]) & UNSIGNED),
+                    reading=identity_text(int(identities[self._channel_reading + signal]) & UNSIGNED),
                     z=self._deviation(signal, state),
                 )
             )
@@ -133,7 +133,7 @@ class EvidenceWriter:
         mean, scale, count = state[self._baseline + signal : self._baseline + 3 * signals : signals]
         if count < baseline.WARM_UP_VALUES or scale <= 0.0:
             return None
-        return float((state[self._value + signal] - mean) / scale)
+        return float((state[self._channel_value + signal] - mean) / scale)
 
     def _range(self, channel: str, state: Float) -> tuple[float | None, float | None, list[str]]:
         if not channel.startswith("news2") or self._missing < 0:
@@ -147,6 +147,14 @@ class EvidenceWriter:
     def _fresh_channel(self, name: str, state: Float) -> float | None:
         at = self._channel[name]
         return float(state[self._channel_value + at]) if state[self._channel_t + at] > 0.0 else None
+
+
+def _quality_of(batch: Batch, record: int, signal: int, value: float) -> float:
+    """The quality that a record of the batch gives a value of its own."""
+    first = int(batch.first[record])
+    own = slice(first, first + int(batch.values[record]))
+    found = (batch.signal[own] == signal) & (batch.value[own] == value)
+    return float(batch.quality[own][found][0])
 
 
 def missing_inputs(bits: int) -> list[str]:

@@ -90,7 +90,9 @@ class TwinWriter:
         if active:
             view["session"]["start_t"] = float(f[at["patient", "session_start_t"]])
         limits = f[at["patient", "limits"] : at["patient", "limits"] + len(LIMITS)]
-        view["limits"] = {limit: float(limits[n]) for n, limit in enumerate(LIMITS) if limits[n] > 0.0}
+        expires = float(f[at["patient", "limits_expire_t"]])
+        in_force = expires <= 0.0 or view["t"] <= expires
+        view["limits"] = {limit: float(limits[n]) for n, limit in enumerate(LIMITS) if in_force and limits[n] > 0.0}
         view["conditions"] = self._conditions(name, f, i)
         return view
 

@@ -28,6 +28,9 @@ from twin_state.columns import (
 )
 from twin_state.compiled import compiled, inlined
 
+REPEATED = -2
+"""What `insert` returns for a reading that stands in the list already."""
+
 
 @inlined
 def nodes_needed(count: int) -> int:
@@ -47,7 +50,9 @@ def _before(s: Columns, a: int, b: int) -> bool:
 
 @compiled
 def insert(s: Columns, row: int, b: Batch, j: int, t: float) -> int:
-    """Put record j into the row's list as of `t` (s). Returns its first node if it went to the end, else -1."""
+    """Put record j into the row's list as of `t` (s). Returns its first node if it went to the end, -1 if it went
+    anywhere else, and `REPEATED` if the list holds a reading of the same time, source, session and sequence number:
+    then nothing changes. So a repeat that is on time is known however many readings its source has sent since."""
     parts = nodes_needed(b.values[j])
     first = -1
     in_order = True
@@ -90,9 +95,14 @@ def insert(s: Columns, row: int, b: Batch, j: int, t: float) -> int:
                 s.row_number[row, HEAD] = node
             else:
                 following = s.node_number[at, NODE_NEXT]
-                while not _before(s, node, following):
+                while following >= 0 and not _before(s, node, following):
                     at = following
                     following = s.node_number[at, NODE_NEXT]
+                if not _before(s, at, node):
+                    s.node_number[node, NODE_NEXT] = s.free[NODE_FREE]
+                    s.free[NODE_FREE] = node
+                    s.free[NODES_LEFT] += 1
+                    return REPEATED
                 s.node_number[node, NODE_NEXT] = following
                 s.node_number[at, NODE_NEXT] = node
     return first if in_order else -1

@@ -21,7 +21,7 @@ from twin_state.columns import (
 )
 from twin_state.compiled import compiled, inlined
 from twin_state.constants import Constants
-from twin_state.models import patient
+from twin_state.models import news2, patient
 from twin_state.models.latest import channel_fresh, channel_time, channel_value
 
 ABSENT, PENDING, PRESENT, CLEARING = 0.0, 1.0, 2.0, 3.0
@@ -326,6 +326,7 @@ def evaluate(
     phase_at = k.models[c.RULES, c.BASE]
     session = patient.in_session(k, f)
     discharged = f[k.models[c.PATIENT, c.BASE] + patient.ADMISSION] == patient.DISCHARGED
+    scored = not k.models[c.NEWS2_MODEL, c.ENABLED] or f[k.models[c.NEWS2_MODEL, c.BASE] + 1] == news2.APPLICABLE
     for rule in range(k.rules):
         channel = k.rule_number[rule, c.CHANNEL]
         if rule == k.silence_rule or channel < 0:
@@ -333,10 +334,12 @@ def evaluate(
         phase = f[phase_at + rule]
         threshold, personal = threshold_of(k, f, rule, t)
         idle = discharged or threshold != threshold  # noqa: PLR0124  nan: the limit it needs is not set
+        idle = idle or (not scored and k.signals + c.NEWS2_LOW <= channel <= k.signals + c.NEWS2_SINGLE)
         when = k.rule_number[rule, c.WHEN]
         idle = idle or (when == c.REST and session) or (when == c.IN_SESSION and not session)
         value = channel_value(k, f, channel)
-        if idle:
+        fresh = channel_fresh(k, f, channel, t)
+        if idle or (phase >= PRESENT and not fresh and k.channel[channel, c.ENDS]):
             if phase >= PRESENT and fold == FOLD_SETTLED:
                 onset = f[phase_at + 2 * k.rules + rule]
                 opened_by = i[k.models[c.RULES, c.IDENTITY_BASE] + rule]
@@ -362,7 +365,7 @@ def evaluate(
                 )
             f[phase_at + rule] = ABSENT
             continue
-        if not channel_fresh(k, f, channel, t):
+        if not fresh:
             if phase == PENDING:
                 f[phase_at + rule] = ABSENT
             continue

@@ -21,6 +21,8 @@ LEAST_HOLD_S = 15.0
 """A value is held at least this long when a delay is counted: many wearables report each 5 to 15 s."""
 
 DERIVED_VALIDITY_S = {"symptom_chest_pain": 900.0, "symptom_syncope": 900.0, "symptom_other": 900.0}
+"""Validity of a model's channel where it is not 300 s: a symptom report is current for a quarter of an hour, then over.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,12 @@ def configure(
     def rule_number(wanted: str) -> int:
         return next((n for n, rule in enumerate(rules) if wanted in (rule.id, f"channel:{rule.channel}")), -1)
 
-    channel = np.zeros((len(layout.channels), 4))
+    channel = np.zeros((len(layout.channels), 5))
     channel[:, c.VALIDITY_S] = validity
     channel[:, c.HOLD_S] = hold
     channel[: len(signals), c.LATENESS_S] = [s.lateness_s for s in signals]
     channel[: len(signals), c.BASELINED] = [s.baselined for s in signals]
+    channel[[index[name] for name in DERIVED_VALIDITY_S], c.ENDS] = 1.0
     constants = Constants(
         models=np.ascontiguousarray(
             np.stack([layout.enabled.astype(np.int64), layout.base, layout.identity_base], axis=1)

@@ -74,8 +74,9 @@ ALWAYS, REST, IN_SESSION = range(3)
 ENABLED, BASE, IDENTITY_BASE = range(3)
 """Columns of `Constants.models`: 1 where the model runs, and where its columns begin."""
 
-VALIDITY_S, HOLD_S, LATENESS_S, BASELINED = range(4)
-"""Columns of `Constants.channel`; the last two mean something for signals only."""
+VALIDITY_S, HOLD_S, LATENESS_S, BASELINED, ENDS = range(5)
+"""Columns of `Constants.channel`; LATENESS_S and BASELINED mean something for signals only. ENDS is 1 where a value
+past its validity is over (a report), not merely unknown (a measurement): its conditions clear."""
 
 CHANNEL, WHEN, LIMIT, LIMIT_REQUIRED, URGENT, FREEZES = range(6)
 """Columns of `Constants.rule_number`; URGENT marks high priority, FREEZES what keeps baselines from learning."""

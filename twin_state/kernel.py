@@ -8,7 +8,7 @@ from twin_state import batch as b
 from twin_state import constants as c
 from twin_state import duplicates
 from twin_state.batch import Batch, Transitions
-from twin_state.buffer import drop_head, insert, nodes_needed
+from twin_state.buffer import REPEATED, drop_head, insert, nodes_needed
 from twin_state.columns import (
     ANNOUNCED,
     ANNOUNCED_COUNT,
@@ -210,17 +210,25 @@ def _arrive(k: Constants, s: Columns, out: Transitions, batch: Batch, j: int) ->
     if seen == duplicates.REPEAT:
         s.counters[b.DUPLICATES] += 1
         return
+    late = not on_time or seen == duplicates.BELOW_WINDOW
+    if command:
+        # A command is never too late: it takes effect where the settled row stands.
+        t = max(t, s.row_time[row, WATERMARK])
+    first = -1
+    if not late:
+        first = insert(s, row, batch, j, t)
+        if first == REPEATED:
+            s.counters[b.DUPLICATES] += 1
+            return
     s.row_number[row, UNPUBLISHED] = 1
     if not command:
         s.row_time[row, LAST_RECEIVED] = max(s.row_time[row, LAST_RECEIVED], batch.received_at[j])
-    if not on_time or seen == duplicates.BELOW_WINDOW:
+    if late:
         s.counters[b.LATE] += 1
         _past_event(k, s, out, row, batch, j)
         return
     if command:
         s.counters[b.COMMANDS] += 1
-        # A command is never too late: it takes effect where the settled row stands.
-        t = max(t, s.row_time[row, WATERMARK])
         if batch.kind[j] == b.DISCHARGE:
             _end_silence(k, s, out, row, t, j)
     else:
@@ -229,7 +237,6 @@ def _arrive(k: Constants, s: Columns, out: Transitions, batch: Batch, j: int) ->
         if t >= s.row_time[row, CLOCK]:
             s.row_time[row, CLOCK] = t
             s.row_number[row, LAST_READING] = batch.reading[j]
-    first = insert(s, row, batch, j, t)
     if first >= 0:
         node = first
         while node >= 0:

@@ -49,6 +49,7 @@ FIELDS: dict[int, tuple[Field, ...]] = {
         Field("value", "signal"),
         Field("t", "signal"),
         Field("quality", "signal"),
+        Field("trusted_quality", "signal"),
         Field("reading", "signal", identity=True),
     ),
     c.CHANNELS: (Field("value", "channel"), Field("t", "channel"), Field("reading", "channel", identity=True)),

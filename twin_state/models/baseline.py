@@ -3,7 +3,8 @@
 With a = 1 - exp(-dt / tau), tau = 24 h, dt the time since the last value that taught it (at most 60 s, so that an
 outage does not make one value weigh like a day), and during the first 60 values a = 1 / n where that is larger:
 
-    d      = clip(x - mean, -3 scale, +3 scale)          Huber's clipping, once 60 values are in
+    d      = clip(x - mean, -3 s, +3 s)                  Huber's clipping, once 60 values are in
+             with s = max(scale, |mean| / 100, 0.01): sixty equal values must not shut it for good
     mean  <- mean + a d
     scale <- scale + a (1.2533 |d| - scale)              1.2533 = sqrt(pi / 2): mean absolute deviation to sigma
 
@@ -27,6 +28,8 @@ TAU_S = 86_400.0
 LONGEST_STEP_S = 60.0
 WARM_UP_VALUES = 60.0
 CLIP = 3.0
+LEAST_RELATIVE_SCALE = 0.01
+LEAST_SCALE = 0.01
 MEAN_ABSOLUTE_TO_SIGMA = 1.2533141373155003
 
 
@@ -55,7 +58,7 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float)
     weight = max(1.0 - math.exp(-step / TAU_S), 1.0 / n if n <= WARM_UP_VALUES else 0.0)
     deviation = value - f[mean]
     if n > WARM_UP_VALUES:
-        bound = CLIP * f[scale]
+        bound = CLIP * max(f[scale], LEAST_RELATIVE_SCALE * abs(f[mean]), LEAST_SCALE)
         deviation = min(max(deviation, -bound), bound)
     f[mean] += weight * deviation
     f[scale] += weight * (MEAN_ABSOLUTE_TO_SIGMA * abs(deviation) - f[scale])

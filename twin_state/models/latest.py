@@ -1,7 +1,8 @@
 """Latest value of each signal with its measured time and quality, and the channels that rules look at.
 
 A channel is a signal's latest *trusted* value, or an estimate made by a model. A value of poor quality is shown, with
-its quality, but starts no alarm and teaches no model.
+its quality, but starts no alarm and teaches no model. The channel remembers the reading it came from; `trusted_quality`
+is that reading's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, quality: 
     f[at + 2 * k.signals] = quality
     i[k.models[c.LATEST, c.IDENTITY_BASE] + signal] = reading
     if quality >= k.quality_floor:
+        f[at + 3 * k.signals] = quality
         set_channel(k, f, i, signal, value, t, reading)
 
 

@@ -170,7 +170,7 @@ def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
     oxygen_known = _known(k, f, c.SUPPLEMENTAL_OXYGEN, t)
     oxygen = 0
     if oxygen_known:
-        oxygen = int(channel_value(k, f, k.special[c.SUPPLEMENTAL_OXYGEN]))
+        oxygen = 0 if channel_value(k, f, k.special[c.SUPPLEMENTAL_OXYGEN]) == 0.0 else 1
     if _known(k, f, c.SPO2, t):
         percent = channel_value(k, f, k.special[c.SPO2])
         on_air = spo2_points(percent, scale, 0)

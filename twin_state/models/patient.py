@@ -7,7 +7,7 @@ from twin_state import constants as c
 from twin_state.batch import Float, Int
 from twin_state.compiled import inlined
 from twin_state.constants import Constants
-from twin_state.models.latest import channel_fresh, channel_value
+from twin_state.models.latest import channel_fresh, channel_value, unset_channel
 
 (
     T,
@@ -49,6 +49,11 @@ def begin_command(k: Constants, f: Float, i: Int, kind: int, t: float) -> None:
     elif kind == b.DISCHARGE:
         f[at + ADMISSION] = DISCHARGED
         f[at + SESSION_ACTIVE] = 0.0
+        # Orders end with the stay they were given for: no scale 2 and no wide limit waits for the next admission.
+        f[at + SPO2_SCALE] = 0.0
+        f[at + LIMITS_EXPIRE_T] = 0.0
+        for number in range(LIMIT_COUNT):
+            f[at + LIMITS + number] = 0.0
 
 
 @inlined
@@ -78,6 +83,9 @@ def argument(k: Constants, f: Float, i: Int, kind: int, number: int, value: floa
                     rest = channel_value(k, f, heart_rate)
                 f[at + SESSION_REST_HEART_RATE] = rest
                 if k.models[c.REHABILITATION, c.ENABLED]:
+                    # What the last session left behind says nothing about this one.
+                    unset_channel(k, f, k.signals + c.HEART_RATE_ABOVE_REST)
+                    unset_channel(k, f, k.signals + c.SYSTOLIC_FALL)
                     f[k.models[c.REHABILITATION, c.BASE]] = 0.0
                     f[k.models[c.REHABILITATION, c.BASE] + 1] = 0.0
     elif kind == b.ADMIT:

@@ -19,9 +19,14 @@ from twin_state.models.latest import channel_fresh, channel_value, set_channel, 
 def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float, reading: int) -> None:
     """Take in one trusted value measured at `t` (s)."""
     if signal == k.special[c.SYMPTOM]:
-        set_channel(k, f, i, k.signals + c.SYMPTOM_CHEST_PAIN, 1.0 if value == 1.0 else 0.0, t, reading)
-        set_channel(k, f, i, k.signals + c.SYMPTOM_SYNCOPE, 1.0 if value == 2.0 else 0.0, t, reading)
-        set_channel(k, f, i, k.signals + c.SYMPTOM_OTHER, 1.0 if value > 2.0 else 0.0, t, reading)
+        # One symptom does not end another: only a report of none does.
+        none = value == 0.0
+        if none or value == 1.0:
+            set_channel(k, f, i, k.signals + c.SYMPTOM_CHEST_PAIN, value, t, reading)
+        if none or value == 2.0:
+            set_channel(k, f, i, k.signals + c.SYMPTOM_SYNCOPE, 0.0 if none else 1.0, t, reading)
+        if none or value > 2.0:
+            set_channel(k, f, i, k.signals + c.SYMPTOM_OTHER, 0.0 if none else 1.0, t, reading)
         return
     if not patient.in_session(k, f):
         unset_channel(k, f, k.signals + c.HEART_RATE_ABOVE_REST)
