@@ -23,6 +23,7 @@ from contracts.metrics import ProcessMetrics
 
 DIRECTORY_INTERVAL_S = 1.0
 CLOSE_TIMEOUT_S = 3
+BACKLOG = 128
 
 log = structlog.get_logger(__name__)
 
@@ -118,6 +119,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
+        listener.listen(BACKLOG)  # from here on a browser that connects waits, and is not refused
     except OSError:
         listener.close()
         raise

@@ -9,7 +9,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -29,6 +29,15 @@ CHROMIUM_ARGUMENTS = [
 ]
 Record = tuple[str, str, dict[str, Any] | None]
 """(topic, key, value)"""
+
+
+async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 15.0) -> Any:
+    """What `condition` gives as soon as it is true; raises `TimeoutError` where it does not become so."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            if found := await condition():
+                return found
+            await asyncio.sleep(0.05)
 
 
 class Console:
@@ -69,6 +78,15 @@ class Console:
         self.url = line.split(" at ")[1].split(" ")[0].rstrip("/")
         self._port = int(self.url.rsplit(":", 1)[1])
         return self
+
+    async def logged(self, text: str) -> str:
+        """The log so far, once `text` stands in it."""
+
+        async def found() -> str:
+            log = await asyncio.to_thread((self.folder / "console.log").read_text)
+            return log if text in log else ""
+
+        return str(await until(found))
 
     async def stop(self) -> tuple[int, float]:
         """SIGTERM; the exit code and how long it took (s)."""
