@@ -9,6 +9,7 @@ import heapq
 from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import blake2b
+from math import ceil
 from random import Random
 from typing import Any, NamedTuple
 
@@ -198,7 +199,7 @@ class Simulation:
             self._second(vitals)
             yield from self._due(vitals.t + 1.0)
         for patient in sorted(self._held):
-            self._burst(patient, self.plan.start_t + self.plan.duration_s)
+            self._burst(patient, self.plan.start_t + ceil(self.plan.duration_s))
         yield from self._due(float("inf"))
 
     def _push(self, at: float, item: Message | Order) -> None:

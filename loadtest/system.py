@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import tempfile
@@ -40,6 +41,10 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+KEEP_LOGS = "BIOTWIN_KEEP_LOGS"
+"""Environment variable: a folder into which the processes' logs are copied before the system's folder goes."""
 
 
 class System:
@@ -164,4 +169,7 @@ class System:
             if broker is not None:
                 broker.stop()
         self.guardian.close()
+        kept = os.environ.get(KEEP_LOGS)
+        if kept:
+            shutil.copytree(self.folder / "log", Path(kept) / self.folder.name, dirs_exist_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
