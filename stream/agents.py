@@ -93,8 +93,8 @@ class Agents:
     ) -> None:
         self.stages = {stage.source: stage for stage in stages}
         self.states: dict[Source, PartitionState] = {}
-        self.assigned = False
         self.failed = False
+        self.recovering_at = 0.0
         self._settings = settings
         self._observer = observer
         self._guard = guard
@@ -238,7 +238,6 @@ class Agents:
                 return  # revoked while we were reading: the next assignment starts over
             self.states[source] = state
         self._stagger()
-        self.assigned = True
         self._accepting = not self.failed
 
     async def _restore(self, source: Source, committed: int | None, beginning: int) -> PartitionState:
@@ -246,6 +245,7 @@ class Agents:
         started = time.perf_counter()
 
         def progress(left: int) -> None:
+            self.recovering_at = time.monotonic()
             self._observer.recovery(stage.name, source.partition, left)
 
         recovered = await stage.restore(source.partition, progress)
@@ -296,7 +296,6 @@ class Agents:
         shows who goes on with them."""
         self._assignment += 1
         self._accepting = False
-        self.assigned = False
         if self.failed:
             return
         try:

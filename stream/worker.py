@@ -1,8 +1,9 @@
 """One worker process: the app, its clocks and watches, and a clean end.
 
 `WorkerProcess.run` returns the exit status. 0: told to end, everything checkpointed and committed. EXIT_KAFKA: Kafka
-refused or lost writes, or went away for too long; starting again reads on from the last checkpoint. EXIT_FAILED: an
-error of ours; the log has the traceback. EXIT_FROZEN and EXIT_STUCK end the process from within.
+refused or lost writes, or went away for too long; starting again reads on from the last checkpoint. EXIT_UNCLEAN: told
+to end while Kafka did not answer, so that the next worker reads on from the last checkpoint. EXIT_FAILED: an error of
+ours; the log has the traceback. EXIT_FROZEN and EXIT_STUCK end the process from within.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ from stream.watchdog import EXIT_STUCK, Standing, stuck
 log = structlog.get_logger("stream.worker")
 
 EXIT_FAILED = 70
+EXIT_UNCLEAN = 74
 EXIT_KAFKA = 75
 EXIT_STATE = 78
 STOP_TIMEOUT_S = 4.0
 ABORT_TIMEOUT_S = 3.0
 RETRY_MAX_S = 5.0
 RESTART_AFTER_S = 1.0
+KAFKA_UP_S = 5.0
+"""A worker that writes ticks and has read none for so long has lost Kafka."""
 
 CreateProcessor = Callable[[int], PartitionProcessor]
 
@@ -88,6 +92,9 @@ class WorkerProcess:
         self._observer = Observer(metrics)
         self._guard = FreezeGuard(configuration.kafka.session_timeout_s / 2.0)
         self._ended = asyncio.Event()
+        self._told = False
+        self._unready_since = time.monotonic()
+        self._excused_until = 0.0
         self._failure: BaseException | None = None
         self.agents = Agents(stages, configuration.worker, self._observer, self._guard, self._fail)
         self._watches: dict[int, TickWatch] = {}
@@ -107,6 +114,7 @@ class WorkerProcess:
 
     async def _end_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
+        self._told = True
         self._ended.set()
 
     async def _run(self) -> int:
@@ -165,10 +173,10 @@ class WorkerProcess:
     def _status(self, clean: bool) -> int:
         failure = self._failure
         if failure is None:
-            return 0 if clean else EXIT_KAFKA
-        if isinstance(failure, DeliveryError | KafkaError):
+            return 0 if clean else EXIT_UNCLEAN
+        if isinstance(failure, DeliveryError | KafkaError | OSError):
             log.error("Kafka refused or lost a write; going back to the last checkpoint", reason=str(failure))
-            return EXIT_KAFKA
+            return EXIT_UNCLEAN if self._told else EXIT_KAFKA
         if isinstance(failure, StateVersionError | ChangelogError):
             log.error("the stored state cannot be read", reason=str(failure))
             return EXIT_STATE
@@ -248,13 +256,35 @@ class WorkerProcess:
             self._observer.standing(states, lags)
             self._observer.ready(ready)
             self.health.update(ready, standings, settings.stuck_after_s)
-            reason = stuck(standings, settings.stuck_after_s, settings.checkpoint_max_s)
-            if reason is not None:
-                log.error("the worker is stuck; ending it", reason=reason)
-                sys.stderr.flush()
-                os._exit(EXIT_STUCK)
+            reason = stuck(standings, settings.stuck_after_s, settings.checkpoint_max_s) or self._unready(ready, clock)
+            if reason is not None and clock > self._excused_until:
+                await self._end_stuck(reason)
             if settings.ticks and ready:
                 await self._judge_ticks(clock)
+                heard = [state.tick_seen_at for state in states if state.source.topic == settings.telemetry_topic]
+                if heard:
+                    self._observer.kafka_up(clock - max(heard) < KAFKA_UP_S)
+
+    def _unready(self, ready: bool, clock: float) -> str | None:
+        """Why a worker that never gets ready counts as stuck: nothing assigned, and no recovery going on."""
+        if ready:
+            self._unready_since = clock
+        since = max(self._unready_since, self.agents.recovering_at)
+        if clock - since > 3.0 * self.configuration.worker.stuck_after_s:
+            return f"not ready for {clock - self._unready_since:.0f} s, and nothing is being recovered"
+        return None
+
+    async def _end_stuck(self, reason: str) -> None:
+        """End the process, unless it is Kafka that stands still: then everything has as much time again once it is
+        back."""
+        problem = await self._missing(set())
+        if problem:
+            log.warning("waiting for Kafka", reason=problem)
+            self._excused_until = time.monotonic() + self.configuration.worker.stuck_after_s
+            return
+        log.error("the worker is stuck; ending it", reason=reason)
+        sys.stderr.flush()
+        os._exit(EXIT_STUCK)
 
     async def _judge_ticks(self, clock: float) -> None:
         telemetry = self.configuration.worker.telemetry_topic

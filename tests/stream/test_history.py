@@ -188,6 +188,7 @@ async def produce_readings(bootstrap: str, count: int, per_s: float) -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
 async def test_kill_9_at_any_time_loses_and_repeats_nothing(ward: Any, sink: Sink) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")

@@ -16,7 +16,7 @@ from stream.worker import EXIT_FAILED
 
 pytestmark = pytest.mark.kafka
 
-RECORDS = 12_000
+RECORDS = 8_000
 KEYS = 200
 
 
@@ -78,6 +78,7 @@ async def test_a_worker_told_to_end_commits_everything_and_ends_quickly(ward: An
     assert sum(offset or 0 for offset in await ward.committed(topics.TELEMETRY)) == 5000
 
 
+@pytest.mark.slow
 async def test_a_frozen_worker_leaves_when_thawed_and_does_no_harm(ward: Any, workers: Any) -> None:
     producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=1000))
     frozen = workers.start()
@@ -95,16 +96,17 @@ async def test_a_frozen_worker_leaves_when_thawed_and_does_no_harm(ward: Any, wo
     await all_announced(ward, RECORDS + 200)
 
 
+@pytest.mark.slow
 async def test_workers_that_come_and_go_share_the_partitions(ward: Any, workers: Any) -> None:
     producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=1500))
     first = workers.start()
     await ward.until_total(1000)
     second = workers.start()
-    await ward.until_total(5000)
+    await ward.until_total(3000)
     first.terminate()
     assert await ended(first) == 0
     third = workers.start()
-    await ward.until_total(8000)
+    await ward.until_total(5500)
     second.kill()
     await producing
     assert await ward.until_total(RECORDS) == expected()

@@ -15,8 +15,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from contracts import topics
 from deploy.children import free_ports
 from deploy.kafka.scratch import ScratchKafka
+from stream.worker import EXIT_UNCLEAN
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 KEYS = 100
 
@@ -58,15 +59,40 @@ async def test_down_at_start_then_killed_in_the_middle(own_kafka: Any, own_ward:
     await asyncio.to_thread(own_kafka.start)
     await said("topics are missing: ")
     await own_kafka.create()
-    producing = asyncio.create_task(own_ward.produce(10_000, KEYS, per_s=1000))
+    producing = asyncio.create_task(own_ward.produce(5_000, KEYS, per_s=500))
     await own_ward.until_total(1000)
     own_kafka.kill()
     await asyncio.sleep(3.0)
     await asyncio.to_thread(own_kafka.start)
     await producing
-    assert await own_ward.until_total(10_000) == expected(10_000)
+    assert await own_ward.until_total(5_000) == expected(5_000)
     worker.terminate()
     assert await asyncio.to_thread(worker.wait, 15) == 0
+
+
+async def test_an_outage_longer_than_its_patience_makes_the_worker_start_again(
+    own_kafka: Any, own_ward: Any, own_workers: Any
+) -> None:
+    await asyncio.to_thread(own_kafka.start)
+    await own_kafka.create()
+    worker = own_workers.start("kafka.request_timeout_s=7")
+    await own_ward.produce(1000, KEYS)
+    await own_ward.until_total(1000)
+    producing = asyncio.create_task(own_ward.produce(2000, KEYS, first=1000, per_s=500))
+    await own_ward.until_total(1200)
+    own_kafka.kill()
+
+    async def waits_again() -> bool:
+        return "no Kafka answers" in own_workers.text_of(worker)
+
+    await own_ward.until(waits_again, 40.0)
+    assert worker.poll() is None, "it starts again by itself"
+    await asyncio.to_thread(own_kafka.start)
+    await producing
+    assert await own_ward.until_total(3000) == expected(3000)
+    own_kafka.kill()
+    worker.terminate()
+    assert await asyncio.to_thread(worker.wait, 10) in {EXIT_UNCLEAN, 0}
 
 
 async def test_refused_writes_stop_the_commit_until_they_are_taken(
