@@ -135,7 +135,7 @@ def plan_blows(plan: KillPlan, messages: int) -> list[Blow]:
 
 def stream_plan(plan: KillPlan, start_t: float, site: str) -> SimulationPlan:
     """A ward that publishes about as many readings as asked for."""
-    per_second = 1.32 * plan.patients
+    per_second = 1.25 * plan.patients
     return SimulationPlan(
         patients=plan.patients,
         duration_s=max(20.0, plan.readings / per_second),
