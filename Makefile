@@ -48,6 +48,7 @@ bench: setup
 
 docs: setup
 	$(BIN)/biotwin metrics document > docs/metrics.md
+	$(BIN)/python -m deploy.configuration_document > docs/configuration.md
 	$(BIN)/python -m deploy.api.schema > docs/command.schema.json
 	$(BIN)/python -m deploy.schemas docs/schemas
 	$(BIN)/python -m deploy.alert_documents docs

@@ -1,0 +1,149 @@
+"""`docs/configuration.md` from the configuration's types: `python -m deploy.configuration_document`.
+
+Names and defaults come from `contracts.configuration`; what each option does stands here, beside an example.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from contracts.configuration import SECRETS, Configuration
+
+_HEAD = """\
+# Configuration
+
+Written by `make docs` from `contracts/configuration.py`; do not edit.
+
+Each process reads the same options. A later source stands above an earlier one:
+
+1. the defaults below;
+2. a TOML file: `--config FILE`, else `BIOTWIN_CONFIG`, else `biotwin.toml` in the working directory;
+3. the environment: `BIOTWIN_KAFKA__BOOTSTRAP` is `bootstrap` of the section `kafka`, `BIOTWIN_SITE` is `site`;
+   `BIOTWIN_TOKEN` is `console.token`, and `BIOTWIN_TOKENS` takes JSON;
+4. options of the command line: `--set kafka.partitions=8`, `--kafka`, `--mqtt`, and a command's own.
+
+`biotwin config show` prints what is in force, secrets masked. An unknown name is an error that says so.
+
+```toml
+site = "north"
+
+[kafka]
+bootstrap = "kafka-1:9092,kafka-2:9092"
+replication = 3
+min_insync_replicas = 2
+
+[mqtt]
+host = "mqtt.example"
+port = 8883
+tls = true
+```
+
+"""
+
+_TAIL = """\
+## Other variables
+
+| variable | effect |
+| --- | --- |
+| `BIOTWIN_LOG_LEVEL` | level of the logs: `DEBUG`, `INFO` (default), `WARNING`, `ERROR` |
+| `BIOTWIN_AUTHOR` | author of commands sent by `biotwin patient` and `biotwin device`; default the login name |
+| `BIOTWIN_MAVEN_URL` | Maven repository from which Kafka's jars come |
+| `BIOTWIN_RECORDINGS` | folder of recordings for the tests that need one, or `none` |
+| `XDG_CACHE_HOME` | where Kafka's jars and compiled kernels are kept, under `biotwin/`; default `~/.cache` |
+"""
+
+EFFECTS: dict[str, tuple[str, str]] = {
+    "site": ("name of the site in MQTT topics; lower-case letters, digits, dashes", '"north"'),
+    "data": ("folder of the embedded brokers, the run files and Prometheus' configuration", '"/srv/biotwin"'),
+    "tokens": (
+        "HTTP token to its holder's name, who becomes the author of commands",
+        '{ "a-long-secret" = "nurse-1" }',
+    ),
+    "kafka.bootstrap": ("brokers, host:port[,host:port]", '"kafka-1:9092,kafka-2:9092"'),
+    "kafka.partitions": ("partitions of the topics keyed by patient; fixed for the life of the data", "8"),
+    "kafka.replication": ("copies of each topic, when `biotwin kafka init` creates it", "3"),
+    "kafka.min_insync_replicas": ("copies that must have a record before it counts as written", "2"),
+    "kafka.group": ("consumer group of the workers; `-deliver` and `-history` are added for the others", '"ward-a"'),
+    "kafka.session_timeout_s": (
+        "a member that is silent for so long loses its partitions; half of it ends a frozen worker",
+        "20.0",
+    ),
+    "kafka.heartbeat_s": ("how often a member says that it is there; a third of the session or less", "5.0"),
+    "kafka.request_timeout_s": ("how long a request may take before it counts as failed", "60.0"),
+    "mqtt.host": ("the MQTT broker's host", '"mqtt.example"'),
+    "mqtt.port": ("its port", "8883"),
+    "mqtt.username": ("user name; empty: none is sent", '"biotwin"'),
+    "mqtt.password": ("password; masked wherever the configuration is shown", '"a secret"'),
+    "mqtt.tls": ("encrypt, and check the broker's certificate", "true"),
+    "mqtt.ca_file": ("certificate authorities to trust, in place of the system's", '"/etc/biotwin/ca.pem"'),
+    "ingest.slot": ("which persistent MQTT session this process holds", "1"),
+    "ingest.slots": ("how many slots there are; informative, nothing depends on it", "2"),
+    "ingest.receive_maximum": ("messages held unacknowledged, at most", "2000"),
+    "ingest.max_payload_bytes": ("a longer payload is quarantined unread", "262144"),
+    "ingest.max_readings_per_payload": ("readings, or SenML records, in one payload, at most", "1000"),
+    "ingest.max_values_per_reading": ("values in one reading, lists counted by their length, at most", "8192"),
+    "ingest.future_tolerance_s": ("how far ahead of its arrival a reading may lie", "5.0"),
+    "ingest.reconnect_min_s": ("first wait before connecting to MQTT again; `deliver` uses it too", "1.0"),
+    "ingest.reconnect_max_s": ("longest wait; it doubles in between, with jitter", "60.0"),
+    "worker.instance": ("stable name of a worker: a restart within the session takes no rebalance", '"worker-1"'),
+    "worker.model_set": ('signals, models and decoder: "clinical", or "package.module:ATTRIBUTE"', '"mine.models:SET"'),
+    "worker.rules": ("rule file; empty: the shipped rules", '"rules.toml"'),
+    "worker.checkpoint_bytes_per_s": ("what checkpoints may write, over all partitions of a worker", "1000000.0"),
+    "worker.checkpoint_min_s": ("shortest time between two checkpoints of a partition", "5.0"),
+    "worker.checkpoint_max_s": ("longest time between two checkpoints of a partition", "30.0"),
+    "worker.twin_interval_s": ("how often changed twins are written to topic `twin`", "5.0"),
+    "worker.stuck_after_s": ("a worker with records waiting and nothing moving for so long ends itself", "120.0"),
+    "worker.ticks": ("write a tick a second; false only where a file brings its own", "false"),
+    "worker.telemetry_topic": ("the log that the worker reads; ingest always writes `telemetry`", '"telemetry-test"'),
+    "worker.fetch_records": ("records that one fetch may bring", "5000"),
+    "history.directory": ("where the Parquet files go", '"/srv/biotwin/history"'),
+    "history.seal_after_s": ("a file is finished, and its offsets committed, after so long", "300.0"),
+    "history.seal_after_records": ("or after so many rows", "500000"),
+    "console.host": ("address to listen on; other than loopback it needs `console.token`", '"0.0.0.0"'),
+    "console.port": ("port of the console; 0 takes a free one", "8443"),
+    "console.token": ("token that readers must give; better said as `BIOTWIN_TOKEN`", '"a long secret"'),
+    "console.directory": ("site-local SQLite file with names, wards and beds", '"/srv/biotwin/directory.sqlite"'),
+    "metrics.host": ("address on which each process serves its metrics", '"10.0.0.5"'),
+    "metrics.port": ("port of the metrics; 0 takes a free one, which the run file names", "9101"),
+}
+"""What each option does, and an example other than the default, by its dotted name."""
+
+
+def options(section: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, default) of every option."""
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if isinstance(value, msgspec.Struct):
+            yield from options(value, f"{name}.")
+        else:
+            yield prefix + name, value
+
+
+def configuration_document() -> str:
+    """The whole document. Raises `KeyError` for an option without an entry in `EFFECTS`."""
+    sections: dict[str, list[str]] = {}
+    for name, default in options(Configuration()):
+        effect, example = EFFECTS[name]
+        section, _, option = name.rpartition(".")
+        shown = "*none*" if option in SECRETS and not default else f"`{_toml(default)}`"
+        sections.setdefault(section, []).append(f"| `{option}` | {shown} | {effect} | `{example}` |\n")
+    parts = [_HEAD]
+    for section, rows in sorted(sections.items(), key=lambda item: item[0] != ""):
+        title = f"`[{section}]`" if section else "Outside the sections"
+        parts.append(f"## {title}\n\n| option | default | effect | example |\n| --- | --- | --- | --- |\n")
+        parts.append("".join(rows) + "\n")
+    return "".join(parts) + _TAIL
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(configuration_document())
