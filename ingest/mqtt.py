@@ -17,8 +17,8 @@ from typing import Protocol
 import aiomqtt
 import structlog
 from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTTMessage
 from paho.mqtt.client import Client as PahoClient
-from paho.mqtt.client import MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -96,6 +96,7 @@ class MqttSession:
         self._failing = False
         self._paused = False
         self._taken = 0
+        self._tidied = False
 
     @property
     def client_id(self) -> str:
@@ -103,10 +104,19 @@ class MqttSession:
         return f"biotwin-{self._site}-ingest-{self._ingest.slot}"
 
     @property
-    def subscription(self) -> str:
-        """Shared by all slots. It covers our own alerts too, which the core leaves alone: a filter that spared them
-        would also lose, without a word, what a device publishes on a topic of the wrong shape."""
-        return f"$share/{GROUP}/biotwin/v1/{self._site}/#"
+    def subscriptions(self) -> tuple[str, str]:
+        """The topic filter to subscribe to, and the one of the other kind, which an earlier setting may have left.
+
+        Several slots share one subscription. A single slot subscribes plainly: Mosquitto (2.0.11, measured) restores a
+        stored session's plain subscriptions when it is restarted, and forgets shared ones until the client is back;
+        what is published in between is acknowledged to the device and lost.
+
+        The filter covers our own alerts too, which the core leaves alone: one that spared them would also lose,
+        without a word, what a device publishes on a topic of the wrong shape.
+        """
+        plain = f"biotwin/v1/{self._site}/#"
+        shared = f"$share/{GROUP}/{plain}"
+        return (plain, shared) if self._ingest.slots == 1 else (shared, plain)
 
     @property
     def unacknowledged(self) -> int:
@@ -154,7 +164,8 @@ class MqttSession:
         Returns when nothing came for `quiet_s` and all that came is settled. Raises `aiomqtt.MqttError`.
         """
         async with self._client() as client:
-            await client.unsubscribe(self.subscription)
+            for subscription in self.subscriptions:
+                await client.unsubscribe(subscription)
             self._listener.connected()
             taken, quiet_since = self._taken, self._clock()
             while self._held or self._clock() - quiet_since < quiet_s:
@@ -182,7 +193,7 @@ class MqttSession:
             identifier=self.client_id,
             protocol=self._protocol,
             clean_session=None if v5 else clean,
-            clean_start=clean if v5 else True,
+            clean_start=clean if v5 else MQTT_CLEAN_START_FIRST_ONLY,
             properties=properties,
             keepalive=KEEPALIVE_S,
             tls_params=aiomqtt.TLSParameters(ca_certs=mqtt.ca_file or None) if mqtt.tls else None,
@@ -195,11 +206,15 @@ class MqttSession:
         return client
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
-        codes = await client.subscribe(self.subscription, qos=1)
+        wanted, unwanted = self.subscriptions
+        codes = await client.subscribe(wanted, qos=1)
         for code in codes:
             number = code.value if isinstance(code, ReasonCode) else code
             if number >= FIRST_FAILURE_CODE:
-                raise aiomqtt.MqttError(f"the broker refused the shared subscription {self.subscription}: {code}")
+                raise aiomqtt.MqttError(f"the broker refused the subscription {wanted}: {code}")
+        if not self._tidied:
+            await client.unsubscribe(unwanted)
+            self._tidied = True
 
     async def _until_disconnected(self, client: aiomqtt.Client) -> None:
         """Returns when ingest wants a new connection; raises `aiomqtt.MqttError` when this one broke."""

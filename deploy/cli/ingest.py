@@ -17,8 +17,8 @@ def ingest(
 ) -> None:
     """Take readings from MQTT into Kafka until told to stop.
 
-    Several processes with different slots share the load. What comes for a slot while nobody holds it waits at the MQTT
-    broker; give a slot up only with --end-session.
+    Several processes with different slots share the load; ingest.slots says how many, and the first is slot 0. What
+    comes for a slot while nobody holds it waits at the MQTT broker; give a slot up only with --end-session.
     """
     import asyncio
 
@@ -31,6 +31,11 @@ def ingest(
     from ingest.service import IngestService
 
     configuration = load_configuration(overrides={} if slot is None else {"ingest.slot": slot})
+    if configuration.ingest.slot >= configuration.ingest.slots and not end_session:
+        raise UserError(
+            f"slot {configuration.ingest.slot} of {configuration.ingest.slots}: set ingest.slots to the number of "
+            "ingest processes, the same for all of them (--set ingest.slots=2)"
+        )
     name = f"ingest-{configuration.ingest.slot}"
     configure_logging(name)
     metrics = ProcessMetrics()

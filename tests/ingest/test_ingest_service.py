@@ -156,8 +156,14 @@ async def test_readings_arrive_once_by_patient_and_what_is_refused_stands_in_qua
 
 async def test_two_slots_share_the_load(configuration: Configuration) -> None:
     await bind_devices(configuration)
-    second = msgspec.structs.replace(configuration, ingest=msgspec.structs.replace(configuration.ingest, slot=1))
-    async with running(configuration) as one, running(second) as other:
+    first, second = (
+        msgspec.structs.replace(configuration, ingest=msgspec.structs.replace(configuration.ingest, slot=i, slots=2))
+        for i in (0, 1)
+    )
+    # An earlier run with one slot has left its own subscription in the session.
+    async with running(configuration):
+        pass
+    async with running(first) as one, running(second) as other:
         await publish(configuration, 40)
         await eventually(
             lambda: one.writer.records_acknowledged + other.writer.records_acknowledged == 200, "all are in Kafka"
