@@ -37,15 +37,17 @@ class EvidenceWriter:
         self._partition = partition
         layout = configuration.layout
         self._signal = {name: n for n, name in enumerate(layout.signals)}
-        self._channel = {name: n for n, name in enumerate(layout.channels)}
         self._quality = layout.place("latest", "trusted_quality").start
         # A signal has the same number as the channel of its trusted values.
+        self._channel_value = layout.place("channels", "value").start
+        self._channel_t = layout.place("channels", "t").start
         self._channel_value = layout.place("channels", "value").start
         self._channel_t = layout.place("channels", "t").start
         self._channel_reading = layout.place("channels", "reading").start
         self._z = layout.place("moments", "z").start if ("moments", "z") in layout.places else -1
         self._baseline = layout.place("baseline", "mean").start if ("baseline", "mean") in layout.places else -1
         self._missing = layout.place("news2", "missing").start if ("news2", "missing") in layout.places else -1
+        self._least = layout.place("news2", "least").start if ("news2", "least") in layout.places else -1
 
     def condition(self, transitions: Transitions, n: int, patient: str, batch: Batch, now: float) -> Condition:
         """The n-th transition as a record; `now` (s) is the processing clock and goes into provenance alone."""
@@ -141,12 +143,7 @@ class EvidenceWriter:
         missing = missing_inputs(int(state[self._missing]))
         if not missing:
             return None, None, []
-        low = self._fresh_channel("news2_low", state)
-        return low, self._fresh_channel("news2_high", state), missing
-
-    def _fresh_channel(self, name: str, state: Float) -> float | None:
-        at = self._channel[name]
-        return float(state[self._channel_value + at]) if state[self._channel_t + at] > 0.0 else None
+        return float(state[self._least]), float(state[self._least + 1]), missing
 
 
 def _quality_of(batch: Batch, record: int, signal: int, value: float) -> float:

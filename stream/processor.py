@@ -64,7 +64,8 @@ class PartitionProcessor(Protocol):
         ...
 
     def counters(self) -> dict[str, int]:
-        """Totals since creation: applied, late, duplicates, quarantined, fence_skips, records, rows, provisional_withdrawn."""
+        """Totals since creation (applied, late, duplicates, quarantined, fence_skips, records, provisional_withdrawn)
+        and `rows`, the rows held."""
         ...
 
 

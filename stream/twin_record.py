@@ -9,6 +9,7 @@ import orjson
 from contracts.canonical import PROVENANCE, canonical_bytes
 from contracts.identity import condition_identity, identity_text
 from stream.evidence import UNSIGNED, missing_inputs
+from twin_state import constants as c
 from twin_state.batch import Float, Int
 from twin_state.columns import CLOCK, FENCE, LAST_READING, LAST_RECEIVED, SILENT_SINCE
 from twin_state.conditions import PRESENT
@@ -62,69 +63,72 @@ class TwinWriter:
         }
         return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
-    def _view(self, name: str, f: Float, i: Int) -> dict[str, Any]:
+    def _view(self, name: str, row: Float, row_identities: Int) -> dict[str, Any]:
+        # Plain lists: picking single numbers out of an array costs ten times as much.
+        f: list[float] = row.tolist()
+        i: list[int] = row_identities.tolist()
         at = self._places
         layout = self._configuration.layout
-        view: dict[str, Any] = {"t": float(f[at["patient", "t"] + patient.T])}
+        view: dict[str, Any] = {"t": f[at["patient", "t"] + patient.T]}
         signals: dict[str, Any] = {}
-        measured = f[at["latest", "t"] : at["latest", "t"] + len(layout.signals)]
-        for signal in (measured > 0.0).nonzero()[0]:
+        value, t, quality = at["latest", "value"], at["latest", "t"], at["latest", "quality"]
+        reading = at["latest", "reading"]
+        mean, scale, count = (at.get(("baseline", field), -1) for field in ("mean", "scale", "count"))
+        for n, signal in enumerate(layout.signals):
+            if f[t + n] <= 0.0:
+                continue
             entry: dict[str, Any] = {
-                "value": float(f[at["latest", "value"] + signal]),
-                "t": float(measured[signal]),
-                "quality": float(f[at["latest", "quality"] + signal]),
-                "reading": identity_text(int(i[at["latest", "reading"] + signal]) & UNSIGNED),
+                "value": f[value + n],
+                "t": f[t + n],
+                "quality": f[quality + n],
+                "reading": identity_text(i[reading + n] & UNSIGNED),
             }
-            if ("baseline", "mean") in at and f[at["baseline", "count"] + signal] > 0.0:
-                entry["baseline"] = {
-                    "mean": float(f[at["baseline", "mean"] + signal]),
-                    "scale": float(f[at["baseline", "scale"] + signal]),
-                    "count": int(f[at["baseline", "count"] + signal]),
-                }
-            signals[layout.signals[signal]] = entry
+            if mean >= 0 and f[count + n] > 0.0:
+                entry["baseline"] = {"mean": f[mean + n], "scale": f[scale + n], "count": int(f[count + n])}
+            signals[signal] = entry
         view["signals"] = signals
         if ("news2", "missing") in at:
             view["news2"] = self._news2(f)
-        active = bool(f[at["patient", "session_active"]])
+        active = f[at["patient", "session_active"]] > 0.0
         view["session"] = {"active": active}
         if active:
-            view["session"]["start_t"] = float(f[at["patient", "session_start_t"]])
-        limits = f[at["patient", "limits"] : at["patient", "limits"] + len(LIMITS)]
-        expires = float(f[at["patient", "limits_expire_t"]])
+            view["session"]["start_t"] = f[at["patient", "session_start_t"]]
+        limits = at["patient", "limits"]
+        expires = f[at["patient", "limits_expire_t"]]
         in_force = expires <= 0.0 or view["t"] <= expires
-        view["limits"] = {limit: float(limits[n]) for n, limit in enumerate(LIMITS) if in_force and limits[n] > 0.0}
+        view["limits"] = {limit: f[limits + n] for n, limit in enumerate(LIMITS) if in_force and f[limits + n] > 0.0}
         view["conditions"] = self._conditions(name, f, i)
         return view
 
-    def _news2(self, f: Float) -> dict[str, Any]:
+    def _news2(self, f: list[float]) -> dict[str, Any]:
         at = self._places
-        layout = self._configuration.layout
-        reason = int(f[at["news2", "missing"] + 1])
+        missing = at["news2", "missing"]
+        reason = int(f[at["news2", "applicable"]])
         scored: dict[str, Any] = {"applicable": reason == news2.APPLICABLE}
         if reason != news2.APPLICABLE:
             scored["reason"] = news2.REASONS[reason]
             return scored
-        first_derived = len(layout.signals)
-        value = at["channels", "value"] + first_derived
-        t = at["channels", "t"] + first_derived
-        for n, key in enumerate(("low", "high", "single")):
-            if f[t + n] > 0.0:
-                scored[key] = int(f[value + n])
-        scored["missing"] = missing_inputs(int(f[at["news2", "missing"]])) if "low" in scored else list(news2.INPUTS)
+        if f[at["channels", "t"] + len(self._configuration.layout.signals)] <= 0.0:
+            scored["missing"] = list(news2.INPUTS)
+            return scored
+        scored["low"], scored["high"] = int(f[at["news2", "least"]]), int(f[at["news2", "greatest"]])
+        single = at["channels", "value"] + len(self._configuration.layout.signals) + c.NEWS2_SINGLE
+        scored["single"] = int(f[single])
+        scored["missing"] = missing_inputs(int(f[missing]))
         return scored
 
-    def _conditions(self, name: str, f: Float, i: Int) -> list[dict[str, Any]]:
+    def _conditions(self, name: str, f: list[float], i: list[int]) -> list[dict[str, Any]]:
         at = self._places
-        rules = self._configuration.rules
-        phases = f[at["rules", "phase"] : at["rules", "phase"] + len(rules)]
+        phase, onset, opened_by = at["rules", "phase"], at["rules", "onset_t"], at["rules", "opened_by"]
         return [
             {
-                "rule": rules[n].id,
-                "priority": rules[n].priority,
-                "onset_t": float(f[at["rules", "onset_t"] + n]),
-                "id": condition_identity(name, rules[n].id, int(i[at["rules", "opened_by"] + n]) & UNSIGNED),
+                "rule": rule.id,
+                "priority": rule.priority,
+                "onset_t": f[onset + n],
+                "id": condition_identity(name, rule.id, i[opened_by + n] & UNSIGNED),
             }
-            for n in (phases >= PRESENT).nonzero()[0]
+            for n, rule in enumerate(self._configuration.rules)
+            if f[phase + n] >= PRESENT
         ]
 
 

@@ -38,8 +38,9 @@ CLOCK, WATERMARK, LAST_RECEIVED, SILENT_SINCE = range(4)
 newest reading, -inf at first; and since when the patient is silent, 0 while not."""
 
 FENCE, LAST_READING, DIRTY, UNPUBLISHED, HEAD, TAIL, SOURCES, ANNOUNCED_COUNT = range(8)
-"""Columns of `row_number`: the next offset to apply, the reading of the newest measured time, whether the row changed
-since the last checkpoint and the last twin record, the ends of its buffer, its first source, its notices."""
+"""Columns of `row_number`: the next offset to apply, the reading that arrived last (while the patient is silent: last
+before that), whether the row changed since the last checkpoint and the last twin record, the ends of its buffer, its
+first source, its notices."""
 
 ANNOUNCED_RULE, ANNOUNCED_OPENED_BY, ANNOUNCED_AS, ANNOUNCED_SEEN = range(4)
 """Columns of `announced`."""

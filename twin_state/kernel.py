@@ -225,6 +225,8 @@ def _arrive(k: Constants, s: Columns, out: Transitions, batch: Batch, j: int) ->
         s.row_time[row, LAST_RECEIVED] = max(s.row_time[row, LAST_RECEIVED], batch.received_at[j])
     if late:
         s.counters[b.LATE] += 1
+        if s.row_time[row, SILENT_SINCE] == 0.0:
+            s.row_number[row, LAST_READING] = batch.reading[j]
         _past_event(k, s, out, row, batch, j)
         return
     if command:
@@ -234,9 +236,9 @@ def _arrive(k: Constants, s: Columns, out: Transitions, batch: Batch, j: int) ->
     else:
         s.counters[b.APPLIED] += 1
         _end_silence(k, s, out, row, t, j)
-        if t >= s.row_time[row, CLOCK]:
-            s.row_time[row, CLOCK] = t
-            s.row_number[row, LAST_READING] = batch.reading[j]
+        s.row_time[row, CLOCK] = max(s.row_time[row, CLOCK], t)
+        # The reading that came last, not the newest: two silences must not have one identity.
+        s.row_number[row, LAST_READING] = batch.reading[j]
     if first >= 0:
         node = first
         while node >= 0:

@@ -62,7 +62,7 @@ FIELDS: dict[int, tuple[Field, ...]] = {
     ),
     c.PATIENT: (*(Field(name) for name in PATIENT_FIELDS), Field("limits", size=9)),
     c.BASELINE: (Field("mean", "signal"), Field("scale", "signal"), Field("count", "signal"), Field("t", "signal")),
-    c.NEWS2_MODEL: (Field("missing"), Field("applicable")),
+    c.NEWS2_MODEL: (Field("missing"), Field("applicable"), Field("least"), Field("greatest")),
     c.REHABILITATION: (Field("highest_systolic"), Field("power_at_highest_systolic")),
     c.MOMENTS: (Field("mean", "signal"), Field("variance", "signal"), Field("z", "signal"), Field("count", "signal")),
     c.HEART_RATE_FILTER: (Field("mean"), Field("variance")),

@@ -238,6 +238,8 @@ def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
         greatest += 3
 
     f[at] = float(missing)
+    f[at + 2] = float(least)
+    f[at + 3] = float(greatest)
     if reason != APPLICABLE or known == 0:
         unset_channel(k, f, k.signals + c.NEWS2_LOW)
         unset_channel(k, f, k.signals + c.NEWS2_HIGH)
