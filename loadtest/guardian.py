@@ -1,14 +1,17 @@
 """Ends processes whose owner is gone: `python -m loadtest.guardian`, its standard input a pipe from the owner.
 
-Each line names a process ("pid created", as psutil counts creation time). When the pipe closes, because the owner ended
-in whatever way, all of them that still run are told to end, and killed when they do not.
+Each line names a process ("end <pid> <created>", as psutil counts creation time) or a folder ("remove <path>"). When
+the pipe closes, because the owner ended in whatever way, all processes that still run are told to end, and killed when
+they do not; then the folders are removed.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -58,8 +61,15 @@ class Guardian:
             created = psutil.Process(pid).create_time()
         except psutil.NoSuchProcess:
             return
+        self._say(f"end {pid} {created!r}")
+
+    def remove_at_end(self, folder: Path) -> None:
+        """Have this folder removed when the owner is gone."""
+        self._say(f"remove {folder}")
+
+    def _say(self, line: str) -> None:
         if self._child.stdin is not None:
-            self._child.stdin.write(f"{pid} {created!r}\n".encode())
+            self._child.stdin.write(f"{line}\n".encode())
             self._child.stdin.flush()
 
     def close(self) -> None:
@@ -78,11 +88,18 @@ class Guardian:
 
 
 def _main() -> None:
-    named = []
+    named: list[tuple[int, float]] = []
+    folders: list[str] = []
     for line in sys.stdin:
-        pid, created = line.split()
-        named.append((int(pid), float(created)))
+        what, _, rest = line.strip().partition(" ")
+        if what == "end":
+            pid, created = rest.split()
+            named.append((int(pid), float(created)))
+        else:
+            folders.append(rest)
     end_all(named)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

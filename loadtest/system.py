@@ -75,6 +75,7 @@ class System:
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="biotwin-"))
         self.guardian = Guardian()
+        self.guardian.remove_at_end(self.folder)
         try:
             self._start_brokers()
             asyncio.run(create_topics(self.configuration.kafka.bootstrap, self.configuration))
@@ -168,8 +169,7 @@ class System:
         for broker in (self.mqtt, self.kafka):
             if broker is not None:
                 broker.stop()
-        self.guardian.close()
         kept = os.environ.get(KEEP_LOGS)
         if kept:
             shutil.copytree(self.folder / "log", Path(kept) / self.folder.name, dirs_exist_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.guardian.close()
