@@ -157,10 +157,10 @@ class Ward:
         finally:
             await consumer.stop()
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float = 60.0) -> None:
         await until(condition, timeout_s)
 
-    async def until_total(self, total: int, timeout_s: float = 60.0) -> dict[bytes, int]:
+    async def until_total(self, total: int, timeout_s: float = 90.0) -> dict[bytes, int]:
         """Wait until the durable counts add up to `total`, and return them."""
         counts: dict[bytes, int] = {}
 

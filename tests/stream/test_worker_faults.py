@@ -98,21 +98,30 @@ async def test_a_frozen_worker_leaves_when_thawed_and_does_no_harm(ward: Any, wo
 
 @pytest.mark.slow
 async def test_workers_that_come_and_go_share_the_partitions(ward: Any, workers: Any) -> None:
-    producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=1500))
+    producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=700))
     first = workers.start()
-    await ward.until_total(1000)
+    await owning(ward, workers, first)
     second = workers.start()
-    await ward.until_total(3000)
+    await owning(ward, workers, second)
     first.terminate()
     assert await ended(first) == 0
     third = workers.start()
-    await ward.until_total(5500)
+    await owning(ward, workers, third)
     second.kill()
     await producing
     assert await ward.until_total(RECORDS) == expected()
     third.terminate()
     assert await ended(third) == 0
     await all_announced(ward)
+
+
+async def owning(ward: Any, workers: Any, worker: Any) -> None:
+    """Wait until the worker has recovered partitions of its own."""
+
+    async def recovered() -> bool:
+        return '"event": "recovered"' in workers.text_of(worker)
+
+    await ward.until(recovered)
 
 
 async def test_a_block_that_a_dead_worker_wrote_late_is_repaired(ward: Any, workers: Any) -> None:
