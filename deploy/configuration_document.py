@@ -81,7 +81,7 @@ EFFECTS: dict[str, tuple[str, str]] = {
     "mqtt.tls": ("encrypt, and check the broker's certificate", "true"),
     "mqtt.ca_file": ("certificate authorities to trust, in place of the system's", '"/etc/biotwin/ca.pem"'),
     "ingest.slot": ("which persistent MQTT session this process holds", "1"),
-    "ingest.slots": ("how many slots there are; informative, nothing depends on it", "2"),
+    "ingest.slots": ("how many ingest processes share the load; the same for all of them", "2"),
     "ingest.receive_maximum": ("messages held unacknowledged, at most", "2000"),
     "ingest.max_payload_bytes": ("a longer payload is quarantined unread", "262144"),
     "ingest.max_readings_per_payload": ("readings, or SenML records, in one payload, at most", "1000"),

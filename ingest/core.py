@@ -145,6 +145,9 @@ class IngestCore:
         outcome = _Building(topic, payload, context.received_at)
         for draft in known.parse(items, context):
             self._judge(draft, known.name, outcome, alone=not packed)
+        if not outcome.accepted and not outcome.quarantined:
+            refusal = Refusal(Reason.BAD_FIELD, "there is no reading in it")
+            return self._refuse_payload(refusal, topic, payload, context.received_at, device)
         return Outcome(known.name, outcome.accepted, outcome.quarantined, None, outcome.lost, tuple(outcome.skews_s))
 
     def _refuse_payload(

@@ -112,6 +112,7 @@ def test_content_hash_tells_readings_without_counter_apart_and_fits_signed_64_bi
         (TOPIC, b"[" + b"1," * 20_000 + b"1]", Reason.TOO_MANY_VALUES),
         (TOPIC, b"[1,2,3]", Reason.UNKNOWN_FORMAT),
         (TOPIC, b'{"temperature": 20}', Reason.UNKNOWN_FORMAT),
+        (TOPIC, b'[{"bn": "heart_rate"}]', Reason.BAD_FIELD),
         (TOPIC, native(t=-5), Reason.BAD_TIME),
         (TOPIC, native(t=float("nan")), Reason.BAD_TIME),
         (TOPIC, native(t=True), Reason.BAD_TIME),
