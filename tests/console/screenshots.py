@@ -270,6 +270,11 @@ async def make(folder: Path) -> None:
                     await photograph(page, console.url, folder / f"console-ward-{scheme}.png")
                     await photograph(page, f"{console.url}/patients/{SICK}", folder / f"console-patient-{scheme}.png")
                     await page.close()
+                page = await browser.new_page(viewport={"width": 1440, "height": 1000})
+                await page.goto(f"{console.url}/patients/{SICK}")
+                for title in ("Evidence", "History"):
+                    await page.locator("#active .alert-card").first.locator("summary", has_text=title).click()
+                await page.locator("#active").screenshot(path=folder / "console-evidence.png", animations="disabled")
                 narrow = await browser.new_page(viewport={"width": 360, "height": 780})
                 await photograph(narrow, console.url, folder / "console-ward-narrow.png")
                 await photograph(narrow, f"{console.url}/patients/{SICK}", folder / "console-patient-narrow.png")

@@ -7,13 +7,14 @@ import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from alerts.console.directory import Directory, Entry
+from deploy.kafka.scratch import ScratchKafka
 from tests.console.accessibility import CONTRAST, LABELS, OVERFLOW
 from tests.console.console_harness import (
     Console,
@@ -29,20 +30,19 @@ from tests.console.console_harness import (
     write,
 )
 
-if TYPE_CHECKING:
-    from tests.conftest import TestKafka
-
 pytestmark = [pytest.mark.kafka, pytest.mark.browser]
+
+expect.set_options(timeout=20_000)
 
 PEOPLE = {"p-1": ("Ada Quill", "9"), "p-2": ("Bela Roth", "10"), "p-3": ("Cem Usta", "11")}
 
 
 @pytest.fixture
-async def bootstrap(kafka: TestKafka) -> str:
+async def bootstrap(kafka: ScratchKafka) -> str:
     """A Kafka with empty topics."""
     await kafka.wipe()
     await kafka.create()
-    return str(kafka.bootstrap)
+    return kafka.bootstrap
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from alerts.console.ward import Ward
 from contracts.condition import Alert
 from contracts.metrics import ProcessMetrics
 from contracts.topics import TWIN
+from contracts.twin import Twin
 from tests.console.console_harness import Record, alert, score, twin
 
 NOW = 1_763_900_000.0
@@ -119,6 +120,22 @@ def test_a_live_value_is_shown_and_a_lost_one_falls_back_to_the_settled() -> Non
     shown = rows(writer.ward)[0]["signals"]
     assert (shown["heart_rate"]["value"], shown["spo2"]["value"]) == (95, 97)
     assert shown["heart_rate"]["baseline"]["mean"] == 70
+
+
+def test_what_the_twin_agent_writes_is_understood() -> None:
+    _, _, value = twin(
+        "p-1", NOW, {"heart_rate": 90}, baselines={"heart_rate": (70, 3)}, news2=score(3, 5, ["spo2"], single=True)
+    )
+    record = msgspec.convert(value, Twin)
+    written = msgspec.structs.replace(record, provenance=msgspec.structs.replace(record.provenance, received_at=None))
+    read = decode_twin(msgspec.json.encode(written))
+    assert (read.clock(), read.shown_signals()["heart_rate"].value) == (NOW, 90)
+    found = read.shown_news2()
+    assert found is not None
+    assert (found.low, found.high, found.missing, found.single) == (3, 5, ["spo2"], 1)
+    writer = Writer()
+    writer.ward.apply_twin(read)
+    assert rows(writer.ward)[0]["limits"] == {}
 
 
 async def test_a_stream_goes_on_where_it_stopped() -> None:

@@ -64,6 +64,11 @@ export function sentence(text) {
   return text ? text[0].toUpperCase() + text.slice(1) : text;
 }
 
+/** A sentence whose numbers keep their units beside them at a line's end. */
+export function typeset(text) {
+  return text.replace(/(\d) (?=%|mmHg|°C|s\b|min\b)/g, "$1\u00a0");
+}
+
 /** A value without its unit; an en dash where there is none. */
 export function number(name, value) {
   if (value === null || value === undefined || value === "") return "–";

@@ -4,7 +4,7 @@ import { Chart } from "./chart.js";
 import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
 import {
   PRIORITY_MARKS, PRIORITY_WORDS, clockTime, freshness, isoTime, label, learnSignals, news2, news2Band, number, quality,
-  sentence, signalInfo, span, spoken, transitionWords, unit, valueWithUnit,
+  sentence, signalInfo, span, spoken, transitionWords, typeset, unit, valueWithUnit,
 } from "./format.js";
 import { Live, announceAlert, serverClock } from "./live.js";
 
@@ -239,7 +239,7 @@ function alertCard(alert, open) {
       ended && el("span", { class: `tag tag-ended` }, ended),
       el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : `${clockTime(alert.onset_t)} to ${clockTime(alert.t)}`),
     ),
-    el("p", { class: "message" }, alert.message),
+    el("p", { class: "message" }, typeset(alert.message)),
     el("p", { class: "fine" }, `Onset measured ${clockTime(alert.onset_t)} · newest evidence received ${clockTime(alert.received_at)} · written ${clockTime(alert.applied_at)}`),
     disclosure(`${alert.id} evidence`, "Evidence", open, evidence(alert)),
     disclosure(`${alert.id} history`, `History, ${alert.transitions.length} ${alert.transitions.length === 1 ? "entry" : "entries"}`, open, history(alert)),
@@ -309,7 +309,7 @@ function history(alert) {
         "li",
         { "data-transition": transition.transition, "data-stage": transition.stage },
         el("strong", {}, transitionWords(transition, alert.transitions.slice(0, i))),
-        el("span", { class: "message" }, transition.message),
+        el("span", { class: "message" }, typeset(transition.message)),
         el("span", { class: "fine" }, `measured ${clockTime(transition.t)} · received ${clockTime(transition.received_at)} · written ${clockTime(transition.applied_at)}`),
       ),
     ),
@@ -318,7 +318,7 @@ function history(alert) {
 
 function showSystem(alerts) {
   renderIfChanged(byId("system"), JSON.stringify(alerts), () =>
-    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, "System"), alert.message)),
+    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, "System"), typeset(alert.message))),
   );
 }
 

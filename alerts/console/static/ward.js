@@ -3,7 +3,7 @@
 import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
 import {
   PRIORITIES, PRIORITY_MARKS, PRIORITY_WORDS, clockTime, freshness, isoTime, label, learnSignals, minuteTime, news2,
-  news2Band, number, quality, span, spoken,
+  news2Band, number, quality, span, spoken, typeset,
 } from "./format.js";
 import { Live, announceAlert, serverClock } from "./live.js";
 
@@ -65,7 +65,7 @@ class Line {
     setText(this.bed, row.bed || "–");
     setAttribute(this.bed, "title", row.bed ? `Bed ${row.bed}` : "No bed known");
     setText(this.link, row.name || row.patient);
-    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && `${row.age_band.replaceAll("-", "\u2013")}\u00a0y`].filter(Boolean).join(" · "));
+    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && `${row.age_band.replaceAll("-", "\u2060\u2013\u2060")}\u00a0y`].filter(Boolean).join(" · "));
     this.session.hidden = !row.session?.active;
     const score = news2(row.news2);
     setText(this.news2, score.shown);
@@ -127,7 +127,7 @@ function alertItems(alerts) {
       el(
         "span",
         { class: "reason" },
-        el("span", { class: "message" }, alert.message),
+        el("span", { class: "message" }, typeset(alert.message)),
         " ",
         alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
         " ",
@@ -232,12 +232,12 @@ function showTechnical() {
       found.slice(0, SHOWN_TECHNICAL).map(([row, alert]) =>
         el(
           "li",
-          {},
+          { class: row.patient === "" ? "system" : null },
           el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
           row.patient === ""
             ? el("span", { class: "whom" }, "System")
             : el("a", { class: "whom", href: `/patients/${encodeURIComponent(row.patient)}` }, [row.bed && `Bed ${row.bed}`, row.name || row.patient].filter(Boolean).join(", ")),
-          el("span", { class: "message" }, alert.message),
+          el("span", { class: "message" }, typeset(alert.message)),
           alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
           el("time", { class: "since", datetime: isoTime(alert.onset_t) }, `since ${minuteTime(alert.onset_t)}`),
         ),
