@@ -21,6 +21,7 @@ from contracts import topics
 from contracts.command import Bind
 from contracts.configuration import Configuration
 from deploy.children import wait_until
+from deploy.mqtt.embedded import WARNING
 from loadtest.accounting import FEWEST_ALERTS, account, latencies_ms, lost, percentiles, read_acknowledged, read_log
 from loadtest.faults import PRESETS
 from loadtest.kafka_log import end_offsets
@@ -91,6 +92,8 @@ def run_demo(
         configuration, foreign_kafka=foreign_kafka, foreign_mqtt=foreign_mqtt, console_port=plan.console_port
     )
     with system:
+        if system.mqtt is not None and not system.mqtt.keeps_sessions:
+            say(WARNING)
         say("starting ingest, worker, delivery, history and console (the first time, the kernels are compiled) …")
         ingests = [f"ingest-{slot}" for slot in range(plan.slots)]
         for slot, name in enumerate(ingests):

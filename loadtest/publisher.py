@@ -21,6 +21,7 @@ import msgspec
 import orjson
 
 from contracts.configuration import Mqtt
+from deploy.mqtt.client import client_of
 from loadtest.simulation import Message
 
 CONNECTIONS = 4
@@ -28,6 +29,11 @@ IN_FLIGHT = 5000
 """Messages of one connection that may wait for the broker's acknowledgement."""
 
 RECONNECT_S = (0.2, 5.0)
+
+_OTHER = {
+    aiomqtt.ProtocolVersion.V5: aiomqtt.ProtocolVersion.V311,
+    aiomqtt.ProtocolVersion.V311: aiomqtt.ProtocolVersion.V5,
+}
 FINISH_TIMEOUT_S = 60.0
 
 
@@ -64,6 +70,7 @@ class _Connection:
         self._counts = counts
         self._on_acknowledged = on_acknowledged
         self._client: aiomqtt.Client | None = None
+        self._protocol = aiomqtt.ProtocolVersion.V5
         self._lost = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbered = 0
@@ -120,24 +127,21 @@ class _Connection:
                     self.up.set()
                     await self._lost.wait()
             except aiomqtt.MqttError:
-                pass
+                if not self.up.is_set():
+                    # A broker that knows no MQTT 5 hangs up on it.
+                    self._protocol = _OTHER[self._protocol]
             finally:
                 self._client = None
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2.0, RECONNECT_S[1])
 
     def _connect(self) -> aiomqtt.Client:
-        settings = self._settings
-        client = aiomqtt.Client(
-            settings.host,
-            settings.port,
+        client = client_of(
+            self._settings,
             identifier=self._identifier,
-            username=settings.username or None,
-            password=settings.password or None,
-            protocol=aiomqtt.ProtocolVersion.V5,
+            protocol=self._protocol,
             max_inflight_messages=IN_FLIGHT,
             max_queued_outgoing_messages=0,
-            tls_params=aiomqtt.TLSParameters(ca_certs=settings.ca_file or None) if settings.tls else None,
             logger=_quiet_logger(),
         )
         client.pending_calls_threshold = 10 * IN_FLIGHT

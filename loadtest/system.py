@@ -20,6 +20,7 @@ from contracts.configuration import Configuration
 from deploy.children import free_ports, wait_until
 from deploy.kafka.broker import Broker
 from deploy.kafka.topics import create_topics
+from deploy.mqtt.embedded import mqtt_broker
 from deploy.mqtt.mosquitto import MosquittoBroker
 from loadtest.guardian import Guardian
 from loadtest.processes import Child, Usage, environment_of
@@ -93,7 +94,7 @@ class System:
         replace = msgspec.structs.replace
         configuration = self.configuration
         if not self._foreign_mqtt:
-            self.mqtt = MosquittoBroker(self.folder / "mqtt")
+            self.mqtt = mqtt_broker(self.folder / "mqtt")
             self.mqtt.start()
             self.guard_brokers()
             configuration = replace(
