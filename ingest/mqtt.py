@@ -39,6 +39,8 @@ FIRST_FAILURE_CODE = 128
 HELD_LIMIT_FACTOR = 2
 """A broker that does not know receive-maximum may send this many times more before ingest stops listening."""
 
+MAX_PACKETS_A_TURN = 64
+
 _log = structlog.get_logger("biotwin.ingest.mqtt")
 
 
@@ -97,6 +99,7 @@ class MqttSession:
         self._paused = False
         self._taken = 0
         self._tidied = False
+        self._reading_on = False
 
     @property
     def client_id(self) -> str:
@@ -244,6 +247,24 @@ class MqttSession:
         self._held.append(delivery)
         self._taken += 1
         self._listener.delivered(delivery)
+        if not self._reading_on:
+            self._reading_on = True
+            asyncio.get_running_loop().call_soon(self._read_on, client)
+
+    def _read_on(self, client: PahoClient) -> None:
+        """Read the packets that stand behind the one just read: aiomqtt reads one a turn of the event loop, which
+        costs a quarter more."""
+        try:
+            for _ in range(MAX_PACKETS_A_TURN):
+                taken = self._taken
+                client.loop_read()
+                if self._taken == taken:
+                    break
+        except BaseException:
+            self._reconnect.set()
+            raise
+        finally:
+            self._reading_on = False
 
     def _recovered(self) -> None:
         if self._failing:
