@@ -56,7 +56,10 @@ class PartitionProcessor(Protocol):
         ...
 
     def load_block(self, number: int, payload: bytes) -> None:
-        """Take in a block at recovery; raises `StateVersionError` for a schema that cannot be migrated."""
+        """Take in a block at recovery; raises `StateVersionError` for a schema that cannot be migrated.
+
+        Blocks come once each, by rising number. After a late write of a dead worker one may be missing, or shorter than
+        the rows of a later block imply: rows stand at block number x block size, whatever lies between."""
         ...
 
     def changed_bytes(self) -> int:
