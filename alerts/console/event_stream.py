@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from alerts.console.ward import LoggedAlert, Ward
 from contracts.metrics import ProcessMetrics
 
-ROWS_INTERVAL_S = 0.5
+ROWS_INTERVAL_S = 1.0
 STATUS_INTERVAL_S = 2.0
 SEND_TIMEOUT_S = 20.0
 RETRY_MS = 1_000

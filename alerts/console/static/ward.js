@@ -19,6 +19,7 @@ const SHOWN_TECHNICAL = 6;
 
 const patients = new Map();
 const lines = new Map();
+const changed = new Set();
 const body = document.getElementById("rows");
 const find = document.getElementById("find");
 const wardChoice = document.getElementById("ward-choice");
@@ -156,6 +157,7 @@ function take(rows) {
   for (const row of rows) {
     if (row.listed) patients.set(row.patient, row);
     else patients.delete(row.patient);
+    changed.add(row.patient);
   }
   render();
 }
@@ -168,6 +170,7 @@ function wanted(row) {
 }
 
 function render() {
+  const now = serverClock.now();
   const rows = [...patients.values()].filter(wanted).sort(compare);
   for (const [patient, line] of lines) {
     if (!patients.has(patient)) {
@@ -177,7 +180,10 @@ function render() {
   }
   for (const row of rows) {
     if (!lines.has(row.patient)) lines.set(row.patient, new Line(row));
+    else if (!changed.has(row.patient)) continue;
     lines.get(row.patient).show(row);
+    lines.get(row.patient).tick(now);
+    changed.delete(row.patient);
   }
   const newOrder = JSON.stringify(rows.map((row) => row.patient));
   if (newOrder !== order) {
@@ -192,7 +198,6 @@ function render() {
   const empty = document.getElementById("empty");
   empty.hidden = rows.length > 0;
   setText(empty, !loaded ? "Loading the ward …" : patients.size ? "No patient fits the filter." : "No patients yet. A patient appears when admitted, or with the first reading.");
-  tick();
 }
 
 function showWards() {
