@@ -129,6 +129,17 @@ def test_the_configuration_page_is_current() -> None:
     assert WRITTEN["docs/configuration.md"] == configuration_document(), "run `make docs`"
 
 
+def test_every_variable_of_the_environment_is_documented() -> None:
+    named = {
+        name
+        for package in ("alerts", "contracts", "deploy", "ingest", "loadtest", "stream", "twin_state")
+        for path in (REPOSITORY / package).rglob("*.py")
+        for name in re.findall(r'"(BIOTWIN_[A-Z]+(?:_[A-Z]+)*)"', path.read_text(encoding="utf-8"))
+    }
+    assert {"BIOTWIN_AUTHOR", "BIOTWIN_LOG_LEVEL", "BIOTWIN_MAVEN_URL"} <= named
+    assert [name for name in sorted(named) if f"`{name}`" not in WRITTEN["docs/configuration.md"]] == []
+
+
 def test_every_reason_of_quarantine_is_explained() -> None:
     explained = re.findall(r"^\| `([a-z0-9_]+)` \|", WRITTEN["docs/quarantine.md"], re.MULTILINE)
     assert sorted(explained) == sorted(reason.value for reason in Reason)
