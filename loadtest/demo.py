@@ -34,7 +34,8 @@ from loadtest.sse import AlertListener
 from loadtest.system import System
 from loadtest.ward import BRISK
 
-ENDLESS_S = 30 * 86_400.0
+ENDLESS_S = 86_400.0
+"""How long a demo without a duration goes on when nobody ends it."""
 SETTLE_TIMEOUT_S = 120.0
 WARD_NAMES = ("North", "South", "East", "West")
 
@@ -42,7 +43,8 @@ Say = Callable[[str], None]
 
 
 class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to show. `duration_s` None runs until it is told to end; `slots` ingest processes share the load."""
+    """What to show. `duration_s` None runs a day, or until it is told to end, and measures nothing;
+    `slots` ingest processes share the load."""
 
     patients: int
     duration_s: float | None = None
@@ -109,31 +111,30 @@ def run_demo(
 async def _stream(system: System, plan: DemoPlan, ingests: list[str], say: Say) -> dict[str, Any]:
     configuration = system.configuration
     bootstrap = configuration.kafka.bootstrap
-    lead_s = 3.0 + 0.012 * plan.patients
-    chosen = simulation_plan(plan, time.time() + lead_s, configuration.site)
-    simulation = Simulation(chosen)
+    # Admissions and bindings first, for a ward that begins now; the stream begins when they have taken effect.
+    simulation = Simulation(simulation_plan(plan, time.time(), configuration.site))
     say(f"admitting {plan.patients} patients and binding {len(simulation.devices)} devices …")
     await asyncio.to_thread(_write_directory, system, simulation)
-    orders = simulation.commands()
-    first = [order for order in orders if order.at <= chosen.start_t]
+    first = [order for order in simulation.commands() if order.at <= simulation.plan.start_t]
     await give_orders(configuration, first)
     binds = sum(isinstance(order.command, Bind) for order in first)
     await _until(lambda: _count(bootstrap, topics.BINDINGS), binds, SETTLE_TIMEOUT_S)
+    measured = plan.duration_s is not None
     listener = AlertListener(configuration.console.host, configuration.console.port)
-    listening = asyncio.create_task(listener.run())
-    await asyncio.wait_for(listener.connected.wait(), 30.0)
+    listening = asyncio.create_task(listener.run() if measured else asyncio.sleep(0.0))
+    if measured:
+        await asyncio.wait_for(listener.connected.wait(), 30.0)
+    chosen = simulation_plan(plan, time.time() + 2.5 + 0.005 * plan.patients, configuration.site)
     plan_file, file, report = (system.folder / name for name in ("plan.json", "acknowledged.jsonl", "counts.json"))
     await asyncio.to_thread(plan_file.write_bytes, msgspec.json.encode(chosen))
-    simulator = system.start(
-        "simulator", "simulate", "--plan", str(plan_file), "--file", str(file), "--report", str(report), "--no-commands"
-    )
+    arguments = ["simulate", "--plan", str(plan_file), "--report", str(report), "--no-commands"]
+    simulator = system.start("simulator", *arguments, *(["--file", str(file)] if measured else []))
+    orders = [order for order in Simulation(chosen).commands() if order.at > chosen.start_t]
     await asyncio.sleep(max(0.0, chosen.start_t - time.time()))
     say(_where_to_look(system, plan))
     if plan.browser:
         open_browser(f"http://{configuration.console.host}:{configuration.console.port}/")
-    steering = asyncio.create_task(
-        give_orders_in_time(configuration, orders[len(first) :], chosen.start_t, chosen.start_t, 1.0)
-    )
+    steering = asyncio.create_task(give_orders_in_time(configuration, orders, chosen.start_t, chosen.start_t, 1.0))
     system.look()
     before = {name: usage.cpu_s for name, usage in system.usage().items()}
     try:
@@ -143,6 +144,8 @@ async def _stream(system: System, plan: DemoPlan, ingests: list[str], say: Say) 
             await asyncio.sleep(1.0)
         if simulator.returncode != 0:
             raise ChildError(f"the simulator ended with status {simulator.returncode}; see {simulator.log}")
+        if not measured:
+            return {}
         say("the stream has ended; waiting until everything is applied …")
         await _settled(system, ingests)
         await asyncio.to_thread(system.look)

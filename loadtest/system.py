@@ -17,7 +17,7 @@ from typing import Self
 import msgspec
 
 from contracts.configuration import Configuration
-from deploy.children import free_ports, wait_until
+from deploy.children import free_ports, port_is_taken, wait_until
 from deploy.kafka.broker import Broker
 from deploy.kafka.topics import create_topics
 from deploy.mqtt.embedded import mqtt_broker
@@ -42,6 +42,11 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def _free_port(wanted: int) -> int:
+    """The port wanted, or one that is free."""
+    return wanted if wanted and not port_is_taken(wanted) else free_ports(1)[0]
 
 
 KEEP_LOGS = "BIOTWIN_KEEP_LOGS"
@@ -108,7 +113,7 @@ class System:
         console = replace(
             configuration.console,
             host="127.0.0.1",
-            port=self._console_port or free_ports(1)[0],
+            port=self._console_port or _free_port(configuration.console.port),
             directory=str(self.folder / "directory.sqlite"),
         )
         history = replace(configuration.history, directory=str(self.folder / "history"))

@@ -11,14 +11,14 @@ import typer
 def demo(
     patients: Annotated[int, typer.Option(min=1, help="Patients on the ward.")] = 20,
     duration: Annotated[
-        float | None, typer.Option(min=5.0, help="Stream for so many s and end; else until Ctrl-C.")
+        float | None, typer.Option(min=5.0, help="Stream for so many s, measure and end; else until Ctrl-C.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the figures here (JSON); needs --duration.")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the console.")] = True,
     seed: Annotated[int, typer.Option(help="The same seed gives the same ward.")] = 1,
     slots: Annotated[int, typer.Option(min=1, max=8, help="Ingest processes that share the load.")] = 1,
     faults: Annotated[str, typer.Option(help="What goes wrong on the way: none, mild or harsh.")] = "mild",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the console; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the console; 0 takes 8080, or a free one.")] = 0,
 ) -> None:
     """Run Kafka, MQTT, ingest, worker, delivery, history and console here and stream a simulated ward through them.
 
@@ -60,6 +60,8 @@ def demo(
         )
     except KeyboardInterrupt:
         typer.echo("ended; nothing is left running")
+        return
+    if not figures:
         return
     text = orjson.dumps(figures, option=orjson.OPT_INDENT_2)
     if report is not None:
