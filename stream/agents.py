@@ -53,13 +53,15 @@ class Kafka(Protocol):
     async def seek(self, source: Source, offset: int) -> None: ...
     async def committed(self, sources: Sequence[Source]) -> Mapping[Source, int | None]: ...
     async def beginnings(self, sources: Sequence[Source]) -> Mapping[Source, int]: ...
+    async def ends(self, sources: Sequence[Source]) -> Mapping[Source, int]: ...
     def end(self, source: Source) -> int | None: ...
 
 
 @dataclass(slots=True)
 class PartitionState:
-    """One partition while this worker owns it. `position` is the next offset to apply; `working` is held while a fetch
-    is applied and its outputs are handed over, so that a checkpoint sees both or neither."""
+    """One partition while this worker owns it. `position` is the next offset to apply, `durable` that of the last
+    finished checkpoint, `end` the end of the log at the assignment; `working` is held while a fetch is applied and its
+    outputs are handed over, so that a checkpoint sees both or neither."""
 
     stage: Stage
     source: Source
@@ -70,8 +72,8 @@ class PartitionState:
     durable: int = -1
     due_at: float = 0.0
     checkpointed_at: float = field(default_factory=time.monotonic)
-    advanced_at: float = field(default_factory=time.monotonic)
     newest_s: float = 0.0
+    end: int = 0
     tick_seen_at: float = field(default_factory=time.monotonic)
     reseek_at: float = 0.0
     reseeks: int = 0
@@ -183,10 +185,9 @@ class Agents:
             raise
         state.position = position
         state.reseeks = 0
-        state.advanced_at = time.monotonic()
         state.newest_s = records[-1].timestamp / 1000.0
         if any(record.key is None for record in records):
-            state.tick_seen_at = state.advanced_at
+            state.tick_seen_at = time.monotonic()
         self._observer.batch(state.stage.name, state, records, outputs)
 
     async def _send(self, source: Source, position: int, record: OutputRecord) -> None:
@@ -228,14 +229,17 @@ class Agents:
         self._release(owned)
         committed = await self.kafka.committed(owned)
         beginnings = await self.kafka.beginnings(owned)
+        ends = await self.kafka.ends(owned)
         for source in owned:
             held = self.states.get(source)
             if held is not None and (committed[source] or 0) <= held.position:
+                held.end = ends[source]
                 continue
             self.states.pop(source, None)
             state = await self._restore(source, committed[source], beginnings[source])
             if assignment != self._assignment:
                 return  # revoked while we were reading: the next assignment starts over
+            state.end = ends[source]
             self.states[source] = state
         self._stagger()
         self._accepting = not self.failed
@@ -388,9 +392,9 @@ class Agents:
                 raise DeliveryError(f"Kafka did not take a record for {record.topic!r}: {error!r}") from error
 
     def lag(self, state: PartitionState) -> int:
-        """Records between what is applied and the end of the partition, as last seen."""
-        end = self.kafka.end(state.source)
-        return max((end or 0) - state.position, 0)
+        """Records between what is applied and the end of the partition, as the assignment or the last fetch saw it."""
+        end = max(self.kafka.end(state.source) or 0, state.end)
+        return max(end - state.position, 0)
 
 
 def _say_if_lost(delivery: Delivery) -> None:

@@ -61,6 +61,9 @@ class FaustKafka:
     async def beginnings(self, sources: Sequence[Source]) -> Mapping[Source, int]:
         return await self._consumer.beginning_offsets(sources)
 
+    async def ends(self, sources: Sequence[Source]) -> Mapping[Source, int]:
+        return await self._consumer.end_offsets(sources)
+
     def end(self, source: Source) -> int | None:
         return self._consumer.end_offset(source)
 

@@ -55,7 +55,7 @@ FAUST_NAMES: dict[str, tuple[str, ...]] = {
 """Undocumented names of Faust, by class, that this module overrides or calls."""
 
 AIOKAFKA_NAMES: dict[str, tuple[str, ...]] = {
-    "aiokafka:AIOKafkaConsumer": ("highwater", "committed", "beginning_offsets"),
+    "aiokafka:AIOKafkaConsumer": ("highwater", "committed", "beginning_offsets", "end_offsets"),
     "aiokafka:AIOKafkaProducer": ("send",),
 }
 
@@ -199,9 +199,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def beginning_offsets(self, sources: Sequence[Source]) -> dict[Source, int]:
         """The first offset the log still has."""
+        return await self._offsets("beginning_offsets", sources)
+
+    async def end_offsets(self, sources: Sequence[Source]) -> dict[Source, int]:
+        """The next offset that the log will give, asked of the broker."""
+        return await self._offsets("end_offsets", sources)
+
+    async def _offsets(self, method: str, sources: Sequence[Source]) -> dict[Source, int]:
         if not sources:
             return {}
-        found = await self._in_thread("beginning_offsets", [ensure_aiokafka_TP(source) for source in sources])
+        found = await self._in_thread(method, [ensure_aiokafka_TP(source) for source in sources])
         return {source: found[source] for source in sources}
 
     def end_offset(self, source: Source) -> int | None:

@@ -13,14 +13,34 @@ EXIT_STUCK = 77
 
 
 class Standing(NamedTuple):
-    """How one partition stands. Ages in s; `waiting` counts records not applied, `undurable` those applied since the
-    last finished checkpoint."""
+    """How one partition stands. `waiting` counts records not applied, `undurable` those applied since the last finished
+    checkpoint; `since_advance_s` and `since_checkpoint_s` say for how long neither has got better."""
 
     name: str
     waiting: int
     undurable: int
     since_advance_s: float
     since_checkpoint_s: float
+
+
+class PartitionWatch:
+    """Watches one partition. The time in which there is nothing to do does not count: what comes after a quiet hour has
+    as long as what comes after a busy second."""
+
+    def __init__(self, clock: float) -> None:
+        self._moved_at = clock
+        self._durable_at = clock
+        self._position = -1
+        self._durable = -1
+
+    def look(self, name: str, position: int, durable: int, waiting: int, clock: float) -> Standing:
+        """How the partition stands at the monotonic time `clock`; `position` and `durable` are offsets."""
+        if waiting == 0 or position != self._position:
+            self._moved_at = clock
+        if position == durable or durable != self._durable:
+            self._durable_at = clock
+        self._position, self._durable = position, durable
+        return Standing(name, waiting, position - durable, clock - self._moved_at, clock - self._durable_at)
 
 
 def stuck(standings: list[Standing], stuck_after_s: float, checkpoint_max_s: float) -> str | None:

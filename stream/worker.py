@@ -25,11 +25,11 @@ from alerts.rules import RuleSet
 from contracts import topics
 from contracts.configuration import Configuration
 from contracts.metrics import ProcessMetrics
-from stream.agents import Agents, Stage
+from stream.agents import Agents, PartitionState, Stage
 from stream.app import WorkerApp, create_app
 from stream.checkpoint import ChangelogError
 from stream.health import Health
-from stream.ledger import DeliveryError
+from stream.ledger import DeliveryError, Source
 from stream.liveness import FreezeGuard
 from stream.observe import Observer
 from stream.processor import PartitionProcessor, StateVersionError
@@ -37,7 +37,7 @@ from stream.recovery import recover_partition
 from stream.releaser import Releaser
 from stream.router import restore_router
 from stream.ticks import TICK_EVERY_S, TickWatch, alert_record, tick_record, ticks_notice
-from stream.watchdog import EXIT_STUCK, Standing, stuck
+from stream.watchdog import EXIT_STUCK, PartitionWatch, Standing, stuck
 
 log = structlog.get_logger("stream.worker")
 
@@ -98,6 +98,7 @@ class WorkerProcess:
         self._failure: BaseException | None = None
         self.agents = Agents(stages, configuration.worker, self._observer, self._guard, self._fail)
         self._watches: dict[int, TickWatch] = {}
+        self._partition_watches: dict[Source, PartitionWatch] = {}
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
@@ -243,16 +244,7 @@ class WorkerProcess:
             states = list(self.agents.states.values()) if ready else []
             lags = [self.agents.lag(state) for state in states]
             clock = time.monotonic()
-            standings = [
-                Standing(
-                    f"{state.source.topic}/{state.source.partition}",
-                    lag,
-                    state.position - state.durable,
-                    clock - state.advanced_at,
-                    clock - state.checkpointed_at,
-                )
-                for state, lag in zip(states, lags, strict=True)
-            ]
+            standings = self._look(states, lags, clock)
             self._observer.standing(states, lags)
             self._observer.ready(ready)
             self.health.update(ready, standings, settings.stuck_after_s)
@@ -264,6 +256,19 @@ class WorkerProcess:
                 heard = [state.tick_seen_at for state in states if state.source.topic == settings.telemetry_topic]
                 if heard:
                     self._observer.kafka_up(clock - max(heard) < KAFKA_UP_S)
+
+    def _look(self, states: list[PartitionState], lags: list[int], clock: float) -> list[Standing]:
+        """How every partition stands; partitions that are new, or were away, are watched from now on."""
+        owned = {state.source for state in states}
+        self._partition_watches = {
+            source: watch for source, watch in self._partition_watches.items() if source in owned
+        }
+        return [
+            self._partition_watches.setdefault(state.source, PartitionWatch(clock)).look(
+                f"{state.source.topic}/{state.source.partition}", state.position, state.durable, lag, clock
+            )
+            for state, lag in zip(states, lags, strict=True)
+        ]
 
     def _unready(self, ready: bool, clock: float) -> str | None:
         """Why a worker that never gets ready counts as stuck: nothing assigned, and no recovery going on."""

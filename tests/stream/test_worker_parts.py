@@ -22,7 +22,7 @@ from stream.liveness import FreezeGuard
 from stream.releaser import WaitingReadings
 from stream.router import RouterProcessor
 from stream.ticks import TickWatch, alert_record, tick_record
-from stream.watchdog import Standing, stuck
+from stream.watchdog import PartitionWatch, Standing, stuck
 
 SOURCE = Source("telemetry", 0)
 
@@ -100,6 +100,27 @@ def test_the_watchdog_names_what_stands_still() -> None:
     still = moving._replace(name="telemetry/2", since_advance_s=61.0)
     assert "telemetry/2: 10 records wait" in (stuck([moving, still], 60.0, 60.0) or "")
     unwritten = moving._replace(since_checkpoint_s=121.0)
+    assert "no checkpoint" in (stuck([unwritten], 60.0, 60.0) or "")
+
+
+def test_what_comes_after_a_quiet_hour_has_as_long_as_anything_else() -> None:
+    watch = PartitionWatch(0.0)
+    watch.look("commands/0", position=5, durable=5, waiting=0, clock=3600.0)
+    come = watch.look("commands/0", position=5, durable=5, waiting=1, clock=3600.5)
+    assert come.since_advance_s <= 0.5
+    applied = watch.look("commands/0", position=6, durable=5, waiting=0, clock=3601.0)
+    assert (applied.undurable, applied.since_checkpoint_s) == (1, 0.5)
+    assert stuck([come, applied], 60.0, 60.0) is None
+
+
+def test_a_partition_that_stands_still_with_work_to_do_is_stuck() -> None:
+    watch = PartitionWatch(0.0)
+    watch.look("telemetry/0", position=5, durable=5, waiting=3, clock=1.0)
+    standing = watch.look("telemetry/0", position=5, durable=5, waiting=9, clock=62.0)
+    assert stuck([standing], 60.0, 60.0) is not None
+    moving = watch.look("telemetry/0", position=6, durable=5, waiting=9, clock=63.0)
+    assert stuck([moving], 60.0, 60.0) is None
+    unwritten = watch.look("telemetry/0", position=900, durable=5, waiting=9, clock=184.0)
     assert "no checkpoint" in (stuck([unwritten], 60.0, 60.0) or "")
 
 
