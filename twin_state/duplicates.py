@@ -87,18 +87,17 @@ def _advance(window: Mark, by: int) -> None:
 @inlined
 def _check(entry: Int, window: Mark, newest_at: int, sequence: int) -> int:
     newest = entry[newest_at]
+    # Unsigned: the difference of two signed numbers may be too wide for a third.
     if sequence > newest:
-        # A jump too wide for signed arithmetic is a jump past the window all the same.
-        by = sequence - newest
-        if by < 0 or by > WINDOW:
-            by = WINDOW
-        _advance(window, by)
+        ahead = np.uint64(sequence) - np.uint64(newest)
+        _advance(window, WINDOW if ahead > np.uint64(WINDOW) else int(np.int64(ahead)))
         entry[newest_at] = sequence
         _mark(window, 0)
         return FRESH
-    below = newest - sequence
-    if below < 0 or below >= WINDOW:
+    behind = np.uint64(newest) - np.uint64(sequence)
+    if behind >= np.uint64(WINDOW):
         return BELOW_WINDOW
+    below = int(np.int64(behind))
     if _seen(window, below):
         return REPEAT
     _mark(window, below)

@@ -57,6 +57,8 @@ def fold_node(
     if s.node_number[node, NODE_LAST]:
         if k.models[c.NEWS2_MODEL, c.ENABLED]:
             news2.evaluate(k, f, i, t, reading)
+        if k.models[c.REHABILITATION, c.ENABLED]:
+            rehabilitation.evaluate(k, f, i, t, reading)
         evaluate(k, s, out, row, f, i, t, reading, record, fold)
         at = k.models[c.PATIENT, c.BASE] + patient.T
         f[at] = max(f[at], t)

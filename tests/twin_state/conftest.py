@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import orjson
@@ -79,6 +80,15 @@ def tick(t: float, *, closing: bool = False) -> Arrival:
     return Arrival(None, orjson.dumps({"kind": "tick", "t": START + t, **({"closing": True} if closing else {})}))
 
 
+def every(
+    step: float, begin: float, end: float, v: dict[str, Any], *, first_seq: int | None = None, **other: Any
+) -> list[Arrival]:
+    """The same values each `step` s from `begin` up to but not including `end`; numbers go on from the time."""
+    count = round((end - begin) / step)
+    seq = round(begin * 10) if first_seq is None else first_seq
+    return [reading(begin + n * step, v, seq=seq + n, **other) for n in range(count)]
+
+
 def logged(arrivals: Iterable[Arrival]) -> list[Logged]:
     """Arrivals as they stand in the log."""
     return [Logged(offset, key, value) for offset, (key, value) in enumerate(arrivals)]
@@ -130,7 +140,7 @@ def run_log(records: Sequence[Logged], cuts: Sequence[int] = ()) -> Outcome:
     processor = make_processor()
     outputs: list[OutputRecord] = []
     edges = sorted({0, len(records), *(cut for cut in cuts if 0 < cut < len(records))})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         outputs += processor.process(records[begin:end], START)
     outputs += processor.flush(START)
     return read_outputs(outputs, processor.counters())

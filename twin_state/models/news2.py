@@ -9,7 +9,7 @@ invented. Not applicable under 16 years, in pregnancy or with spinal injury, and
 
 from __future__ import annotations
 
-import math
+import numpy as np
 
 from twin_state import constants as c
 from twin_state.batch import Float, Int
@@ -45,7 +45,7 @@ for every healthy patient with one sensor."""
 
 @inlined
 def _half_up(value: float) -> float:
-    return math.floor(value + 0.5)
+    return np.floor(value + 0.5)  # type: ignore[no-any-return]
 
 
 @inlined

@@ -12,7 +12,7 @@ from twin_state.batch import Float, Int
 from twin_state.compiled import inlined
 from twin_state.constants import Constants
 from twin_state.models import patient
-from twin_state.models.latest import channel_fresh, channel_value, set_channel, unset_channel
+from twin_state.models.latest import channel_fresh, channel_time, channel_value, set_channel, unset_channel
 
 
 @inlined
@@ -35,15 +35,26 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
     if signal == k.special[c.HEART_RATE]:
         rest = f[k.models[c.PATIENT, c.BASE] + patient.SESSION_REST_HEART_RATE]
         if rest > 0.0:
-            above = 100.0 * (value / rest - 1.0)
+            # In this order 77/min after 70 is 10 %, and not a hair more.
+            above = 100.0 * (value - rest) / rest
             set_channel(k, f, i, k.signals + c.HEART_RATE_ABOVE_REST, above, t, reading)
-    elif signal == k.special[c.SYSTOLIC]:
-        at = k.models[c.REHABILITATION, c.BASE]
-        power = 0.0
-        if k.special[c.POWER] >= 0 and channel_fresh(k, f, k.special[c.POWER], t):
-            power = channel_value(k, f, k.special[c.POWER])
-        if value >= f[at]:
-            f[at] = value
-            f[at + 1] = power
-        fall = f[at] - value if power >= f[at + 1] else 0.0
-        set_channel(k, f, i, k.signals + c.SYSTOLIC_FALL, fall, t, reading)
+
+
+@inlined
+def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
+    """Judge a systolic pressure that came with this reading, once the reading's load is known too."""
+    systolic = k.special[c.SYSTOLIC]
+    if systolic < 0 or not patient.in_session(k, f) or channel_time(k, f, systolic) != t:
+        return
+    if i[k.models[c.CHANNELS, c.IDENTITY_BASE] + systolic] != reading:
+        return
+    value = channel_value(k, f, systolic)
+    at = k.models[c.REHABILITATION, c.BASE]
+    power = 0.0
+    if k.special[c.POWER] >= 0 and channel_fresh(k, f, k.special[c.POWER], t):
+        power = channel_value(k, f, k.special[c.POWER])
+    if value >= f[at]:
+        f[at] = value
+        f[at + 1] = power
+    fall = f[at] - value if power >= f[at + 1] else 0.0
+    set_channel(k, f, i, k.signals + c.SYSTOLIC_FALL, fall, t, reading)
