@@ -49,6 +49,7 @@ STOP_TIMEOUT_S = 4.0
 ABORT_TIMEOUT_S = 3.0
 RETRY_MAX_S = 5.0
 RESTART_AFTER_S = 1.0
+UNREADY_AT_LEAST_S = 60.0
 KAFKA_UP_S = 5.0
 """A worker that writes ticks and has read none for so long has lost Kafka."""
 
@@ -275,7 +276,7 @@ class WorkerProcess:
         if ready:
             self._unready_since = clock
         since = max(self._unready_since, self.agents.recovering_at)
-        if clock - since > 3.0 * self.configuration.worker.stuck_after_s:
+        if clock - since > max(3.0 * self.configuration.worker.stuck_after_s, UNREADY_AT_LEAST_S):
             return f"not ready for {clock - self._unready_since:.0f} s, and nothing is being recovered"
         return None
 

@@ -46,7 +46,7 @@ async def test_counts_are_exact_after_kill_9_at_random_points(ward: Any, workers
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=2500))
+    producing = asyncio.create_task(ward.produce(RECORDS, KEYS, per_s=800))
     for _ in range(3):
         worker = workers.start("worker.instance=a")
         await asyncio.sleep(chance.uniform(1.5, 4.0))
@@ -54,6 +54,7 @@ async def test_counts_are_exact_after_kill_9_at_random_points(ward: Any, workers
         worker.wait()
     await producing
     worker = workers.start("worker.instance=a")
+    await owning(ward, workers, worker)
     assert await ward.until_total(RECORDS) == expected()
     worker.terminate()
     assert await ended(worker) == 0
