@@ -61,7 +61,8 @@ class StandingCondition(msgspec.Struct, frozen=True):
 
 
 class TwinView(msgspec.Struct, frozen=True, kw_only=True):
-    """A row as of `t`, the patient's own clock. `limits` are the personal limits in force."""
+    """A row as of `t`, the patient's own clock. `limits` are the personal limits in force; `discharged` stands where
+    observation has ended."""
 
     t: float
     signals: dict[str, Latest]
@@ -69,6 +70,7 @@ class TwinView(msgspec.Struct, frozen=True, kw_only=True):
     session: ExerciseSession
     limits: dict[str, float]
     conditions: list[StandingCondition]
+    discharged: bool | UnsetType = UNSET
 
 
 class TwinProvenance(msgspec.Struct, frozen=True):

@@ -98,6 +98,8 @@ class TwinWriter:
         in_force = expires <= 0.0 or view["t"] <= expires
         view["limits"] = {limit: f[limits + n] for n, limit in enumerate(LIMITS) if in_force and f[limits + n] > 0.0}
         view["conditions"] = self._conditions(name, f, i)
+        if f[at["patient", "admission"]] == patient.DISCHARGED:
+            view["discharged"] = True
         return view
 
     def _news2(self, f: list[float]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Live(msgspec.Struct, frozen=True):
     signals: dict[str, SignalValue] = {}
     news2: Score | None = None
     conditions: list[StandingCondition] | None = None
+    discharged: bool = False
 
 
 class TwinProvenance(msgspec.Struct, frozen=True):
@@ -77,8 +78,13 @@ class TwinRecord(msgspec.Struct, frozen=True):
     session: dict[str, Any] | None = None
     limits: dict[str, Any] | None = None
     conditions: list[StandingCondition] = []
+    discharged: bool = False
     live: Live | None = None
     provenance: TwinProvenance = TwinProvenance()
+
+    def has_left(self) -> bool:
+        """Whether the patient was discharged and not admitted again."""
+        return self.live.discharged if self.live is not None else self.discharged
 
     def shown_signals(self) -> dict[str, SignalValue]:
         """The live value of each signal, else the settled one; a baseline is taken from the settled row."""

@@ -120,8 +120,13 @@ class Ward:
         return self.number != before
 
     def shown(self, patient: Patient) -> bool:
-        """Whether the patient stands on the ward list: known by name, by a twin or by an active alert."""
-        return patient.entry is not None or patient.record is not None or bool(patient.alerts.active())
+        """Whether the patient stands on the ward list: known by name or by a twin and not discharged, or with an active
+        alert."""
+        if patient.alerts.active():
+            return True
+        if patient.record is not None:
+            return not patient.record.has_left()
+        return patient.entry is not None
 
     def rows_since(self, number: int, pseudonym: str = "") -> list[bytes]:
         """The encoded rows that changed after `number`; of one patient and the system where `pseudonym` is given."""

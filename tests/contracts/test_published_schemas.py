@@ -121,7 +121,7 @@ def test_the_ward_gives_every_transition_an_alert_can_have() -> None:
     assert ("heart-rate-above-zone", "onset", "settled") in told
     assert ("exertion-high", "onset", "settled") in told
     news2 = next(alert for alert in alerts if alert.rule == "news2-emergency")
-    missing = "(at least; supplemental oxygen, consciousness and temperature missing)"
+    missing = "(9 to 17 possible; supplemental oxygen, consciousness and temperature missing)"
     assert news2.message == f"NEWS2 is 9 {missing}, limit 7: emergency assessment."
     (late,) = [alert for alert in alerts if alert.rule == "past-event"]
     assert late.message == "Past event, received late: symptom was chest pain at 12:13:21 UTC on 2025-11-23."
