@@ -273,7 +273,9 @@ class _Run:
         await self._start("ingest")
         supervisor = asyncio.create_task(self._supervise())
         try:
-            async with Publisher(self.system.configuration.mqtt, "biotwin-kills") as publisher:
+            # One connection, so that what leaves in order arrives in order: over several, the readings of an outage's
+            # burst overtake each other by more than the lateness bound, and which of them is late would be chance.
+            async with Publisher(self.system.configuration.mqtt, "biotwin-kills", connections=1) as publisher:
                 await self._publish(publisher, messages, blows, rate_per_s)
                 await publisher.finish()
             await self._drained()
