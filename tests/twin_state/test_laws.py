@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,10 +70,22 @@ def in_order(items: Sequence[tuple[float, Arrival, float]]) -> list[Arrival]:
     return [*commands(), *(arrival for _, arrival, _ in items), tick(1e6, closing=True)]
 
 
+def ticked(items: Sequence[tuple[float, Arrival, float]]) -> list[Arrival]:
+    """As they arrived, with a tick after each third record and a silence in the middle."""
+    arrived: list[Arrival] = []
+    for n, (t, arrival, delay) in enumerate(sorted(items, key=lambda item: item[0] + item[2])):
+        arrived.append(arrival)
+        if n % 3 == 0:
+            arrived.append(tick(t + delay + 0.2))
+        if n == len(items) // 2:
+            arrived += [tick(t + waited) for waited in (14.0, 70.0, 130.0)]
+    return [*commands(), *arrived, tick(1e6, closing=True)]
+
+
 @given(measured(), st.lists(st.integers(1, 70), max_size=8))
-@settings(max_examples=30)
+@settings(max_examples=60)
 def test_any_cut_into_batches_gives_the_same(items: list[tuple[float, Arrival, float]], cuts: list[int]) -> None:
-    records = logged(in_order(items))
+    records = logged(ticked(items))
     assert run_log(records, cuts) == run_log(records)
 
 
@@ -108,8 +121,7 @@ def test_any_order_of_arrival_within_the_bound_settles_to_the_same(items: list[t
 @given(measured(), st.integers(0, 70))
 @settings(max_examples=30)
 def test_snapshot_and_restore_is_the_identity(items: list[tuple[float, Arrival, float]], at: int) -> None:
-    arrived = [arrival for _, arrival, _ in sorted(items, key=lambda item: item[0] + item[2])]
-    records = logged([*commands(), *arrived, tick(1e6, closing=True)])
+    records = logged(ticked(items))
     at = min(at, len(records) - 1)
     one, other = make_processor(), make_processor()
     first = one.process(records[:at], START)
@@ -132,7 +144,7 @@ def test_reading_the_log_again_after_a_crash_changes_nothing(
     items: list[tuple[float, Arrival, float]], checkpoint: int, crash: int
 ) -> None:
     """A checkpoint, some more records, a crash, and the log from before the checkpoint on."""
-    records = logged(in_order(items))
+    records = logged(ticked(items))
     checkpoint = min(checkpoint, len(records))
     crash = min(max(crash, checkpoint), len(records))
     first = make_processor()
@@ -174,3 +186,19 @@ def test_records_below_the_fence_are_counted_and_change_nothing() -> None:
     assert processor.process(records[5:], START) == []
     assert blocks_of(processor) == before
     assert processor.counters()["fence_skips"] == 15
+
+
+@pytest.mark.slow
+@given(measured(), st.lists(st.integers(1, 70), max_size=8), st.data(), st.integers(0, 70), st.integers(0, 70))
+@settings(max_examples=1000)
+def test_the_laws_hold_for_a_thousand_logs_more(
+    items: list[tuple[float, Arrival, float]], cuts: list[int], data: st.DataObject, one: int, other: int
+) -> None:
+    def law(test: Any) -> Any:
+        return test.hypothesis.inner_test
+
+    law(test_any_cut_into_batches_gives_the_same)(items, cuts)
+    law(test_repeats_change_nothing)(items, data)
+    law(test_any_order_of_arrival_within_the_bound_settles_to_the_same)(items)
+    law(test_snapshot_and_restore_is_the_identity)(items, one)
+    law(test_reading_the_log_again_after_a_crash_changes_nothing)(items, one, other)
