@@ -84,7 +84,8 @@ class TwinProvenance(msgspec.Struct, frozen=True):
 
 
 class Twin(TwinView, frozen=True, kw_only=True):
-    """One record of `twin`: the settled row, and under `live` the row with everything that has arrived so far."""
+    """One record of `twin`: the settled row, and under `live` the row with everything that has arrived so far, of its
+    signals only those whose newest reading is another than the settled one."""
 
     patient: str
     schema: int

@@ -28,7 +28,7 @@ from contracts import topics
 from contracts.configuration import Configuration
 from deploy.kafka.scratch import ScratchKafka
 from loadtest import w1
-from loadtest.kafka_log import read_topic
+from loadtest.kafka_log import end_offsets, read_topic
 from loadtest.processes import Child, ChildError, environment_of
 
 LOOK_EVERY_S = 0.1
@@ -119,7 +119,8 @@ def work(configuration: Configuration, records: int, folder: Path, group: str) -
             if applied >= records:
                 break
             time.sleep(LOOK_EVERY_S)
-        while child.counters().get('biotwin_lag_records{agent="alerts"}', 1.0) > 0.0:
+        conditions = sum(asyncio.run(end_offsets(configuration.kafka.bootstrap, [topics.CONDITIONS])).values())
+        while child.counters().get('biotwin_records_total{agent="alerts"}', 0.0) < conditions:
             if time.monotonic() > deadline or child.returncode is not None:
                 raise ChildError(f"the alert agent did not get through; see {child.log.read_text()[-2000:]}")
             time.sleep(LOOK_EVERY_S)

@@ -23,14 +23,16 @@ from stream.twin_record import TwinWriter
 from twin_state import batch as b
 from twin_state import blocks
 from twin_state.apply import apply
+from twin_state.batch import Int
 from twin_state.columns import FENCE, UNPUBLISHED
 from twin_state.configuration import PAST_EVENT_RULE, SignalSpec, TwinConfiguration, configure
 from twin_state.rules import ConditionRule
 from twin_state.schema import SCHEMA_VERSION
 from twin_state.store import BLOCK_ROWS, Store
 
-TWIN_RECORDS_A_TICK = 2_000
-"""Most twin records written for one tick, so that catching up after an outage is not spent on views of it."""
+TWIN_RECORDS_AT_ONCE = 16
+"""Twin records written with one fetch, unless so many wait that it takes an eighth of them: writing a whole ward's at
+each tick would hold up the alerts behind it."""
 
 FIRST_ROW_BYTES = 700.0
 """What a row is taken to weigh in a checkpoint before one was written."""
@@ -65,6 +67,8 @@ class TwinProcessor:
         self._twins = TwinWriter(twin, partition)
         self._twin_interval_s = configuration.worker.twin_interval_s
         self._published_at = -np.inf
+        self._due: list[int] = []
+        self._at_once = 0
         self._position = 0
         self._row_bytes = FIRST_ROW_BYTES
         self._records = 0
@@ -76,7 +80,7 @@ class TwinProcessor:
         return self._store
 
     def process(self, records: Sequence[SourceRecord], now: float) -> list[OutputRecord]:
-        """Conditions first, in the order in which they came about, then twin records if a tick says it is time."""
+        """Conditions first, in the order in which they came about, then some of the twin records that are due."""
         if not records:
             return []
         self._records += len(records)
@@ -91,14 +95,20 @@ class TwinProcessor:
                 condition = self._evidence.condition(transitions, n, key.decode(), batch, now)
                 output.append(OutputRecord(CONDITIONS, key, condition_bytes(condition)))
         ticks = batch.t[(batch.kind == b.TICK) | (batch.kind == b.CLOSING)]
-        if len(ticks) and ticks[-1] - self._published_at >= self._twin_interval_s:
+        if len(ticks) and not self._due and ticks[-1] - self._published_at >= self._twin_interval_s:
             self._published_at = float(ticks[-1])
-            output.extend(self._publish(now, TWIN_RECORDS_A_TICK))
+            self._due = np.flatnonzero(self._unpublished()).tolist()
+            self._at_once = max(TWIN_RECORDS_AT_ONCE, len(self._due) // 8)
+        if self._due:
+            now_due = self._due[-self._at_once :]
+            del self._due[-self._at_once :]
+            output.extend(self._twin_records(now_due, now))
         return output
 
     def flush(self, now: float) -> list[OutputRecord]:
         """A twin record of every row that changed since its last one."""
-        return self._publish(now, self._store.rows)
+        self._due = []
+        return self._twin_records(np.flatnonzero(self._unpublished()).tolist(), now)
 
     def changed_blocks(self) -> list[Block]:
         """Changed blocks. Every record below the newest offset is in the rows, so their fences rise to it."""
@@ -131,16 +141,13 @@ class TwinProcessor:
         counted = self._store.counters()
         return {**counted, "records": self._records, "quarantined": self._quarantined, "rows": len(self._store.index)}
 
-    def _publish(self, now: float, most: int) -> list[OutputRecord]:
-        unpublished = self._store.columns.row_number[: self._store.rows, UNPUBLISHED]
-        rows = np.flatnonzero(unpublished)[:most]
-        unpublished[rows] = 0
+    def _unpublished(self) -> Int:
+        return self._store.columns.row_number[: self._store.rows, UNPUBLISHED]
+
+    def _twin_records(self, rows: list[int], now: float) -> list[OutputRecord]:
+        self._unpublished()[rows] = 0
         keys = self._store.keys
-        return [
-            OutputRecord(TWIN, keys[int(row)], self._twins.record(self._store, int(row), now))
-            for row in rows
-            if keys[int(row)]
-        ]
+        return [OutputRecord(TWIN, keys[row], self._twins.record(self._store, row, now)) for row in rows if keys[row]]
 
     def _refused(self, record: SourceRecord, refusal: Rejected) -> OutputRecord:
         """Named by its content, so that a repeat has the same id; no clock and no arrival time is known for it."""

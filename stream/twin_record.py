@@ -20,7 +20,8 @@ from twin_state.store import Store
 
 TWIN_SCHEMA = 1
 LIVE = "live"
-"""Key of what is not settled yet. It depends on the order of arrival, so canonical twins leave it out."""
+"""Key of what is not settled yet: of the signals only those that differ from the settled ones. It depends on the order
+of arrival, so canonical twins leave it out."""
 
 
 class TwinWriter:
@@ -37,8 +38,9 @@ class TwinWriter:
         s = store.columns
         name = store.keys[row].decode()
         document: dict[str, Any] = {"patient": name, "schema": TWIN_SCHEMA}
-        document.update(self._view(name, s.settled[row], s.settled_identities[row]))
-        live = self._view(name, s.live[row], s.live_identities[row])
+        settled = self._view(name, s.settled[row], s.settled_identities[row], {})
+        document.update(settled)
+        live = self._view(name, s.live[row], s.live_identities[row], settled["signals"])
         silent = float(s.row_time[row, SILENT_SINCE])
         rule = self._configuration.constants.silence_rule
         if silent > 0.0 and rule >= 0:
@@ -63,7 +65,8 @@ class TwinWriter:
         }
         return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
-    def _view(self, name: str, row: Float, row_identities: Int) -> dict[str, Any]:
+    def _view(self, name: str, row: Float, row_identities: Int, said: dict[str, Any]) -> dict[str, Any]:
+        """One row in words; a signal that `said` has with the same reading is left out."""
         # Plain lists: picking single numbers out of an array costs ten times as much.
         f: list[float] = row.tolist()
         i: list[int] = row_identities.tolist()
@@ -77,11 +80,14 @@ class TwinWriter:
         for n, signal in enumerate(layout.signals):
             if f[t + n] <= 0.0:
                 continue
+            identity = identity_text(i[reading + n] & UNSIGNED)
+            if signal in said and said[signal]["reading"] == identity:
+                continue
             entry: dict[str, Any] = {
                 "value": f[value + n],
                 "t": f[t + n],
                 "quality": f[quality + n],
-                "reading": identity_text(i[reading + n] & UNSIGNED),
+                "reading": identity,
             }
             if mean >= 0 and f[count + n] > 0.0:
                 entry["baseline"] = {"mean": f[mean + n], "scale": f[scale + n], "count": int(f[count + n])}
