@@ -92,6 +92,10 @@ class WriteLedger:
             if position <= offset and (not delivery.done() or delivery.cancelled() or delivery.exception() is not None)
         )
 
+    def undelivered(self, source: Source) -> int:
+        """How many writes of a partition are on their way, or were refused."""
+        return len(self._writes.get(source, ()))
+
     def forget(self, source: Source) -> None:
         """Stop keeping account of a partition that now belongs to another worker."""
         self._writes.pop(source, None)

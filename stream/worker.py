@@ -246,7 +246,9 @@ class WorkerProcess:
             lags = [self.agents.lag(state) for state in states]
             clock = time.monotonic()
             standings = self._look(states, lags, clock)
-            self._observer.standing(states, lags)
+            # For who looks from outside a record is done when what follows from it is delivered.
+            undelivered = [self.agents.ledger.undelivered(state.source) for state in states]
+            self._observer.standing(states, [lag + left for lag, left in zip(lags, undelivered, strict=True)])
             self._observer.ready(ready)
             self.health.update(ready, standings, settings.stuck_after_s)
             reason = stuck(standings, settings.stuck_after_s, settings.checkpoint_max_s) or self._unready(ready, clock)
