@@ -119,17 +119,26 @@ def work(configuration: Configuration, records: int, folder: Path, group: str) -
             if applied >= records:
                 break
             time.sleep(LOOK_EVERY_S)
-        conditions = sum(asyncio.run(end_offsets(configuration.kafka.bootstrap, [topics.CONDITIONS])).values())
-        while child.counters().get('biotwin_records_total{agent="alerts"}', 0.0) < conditions:
-            if time.monotonic() > deadline or child.returncode is not None:
-                raise ChildError(f"the alert agent did not get through; see {child.log.read_text()[-2000:]}")
-            time.sleep(LOOK_EVERY_S)
+        # The twin agent's conditions must be delivered before the alert agent can be through with them.
+        for agent in ("twin", "alerts"):
+            while child.counters().get(f'biotwin_lag_records{{agent="{agent}"}}', 1.0) > 0.0 or not _all_read(
+                configuration, child
+            ):
+                if time.monotonic() > deadline or child.returncode is not None:
+                    raise ChildError(f"agent {agent} did not get through; see {child.log.read_text()[-2000:]}")
+                time.sleep(LOOK_EVERY_S)
     finally:
         if child.returncode is None:
             child.end()
     if begin is None or begin[0] == now[0]:
         raise ChildError("the worker was through before it could be watched: use more records")
     return Steady(now[0] - begin[0], now[1] - begin[1], now[2] - begin[2]), child.usage.rss_mb
+
+
+def _all_read(configuration: Configuration, child: Child) -> bool:
+    """Whether the alert agent has read every condition that stands in Kafka now."""
+    ends = asyncio.run(end_offsets(configuration.kafka.bootstrap, [topics.CONDITIONS]))
+    return child.counters().get('biotwin_records_total{agent="alerts"}', 0.0) >= sum(ends.values())
 
 
 async def found_alerts(bootstrap: str) -> set[tuple[str, float, int, float]]:
