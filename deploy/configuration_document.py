@@ -53,7 +53,7 @@ _TAIL = """\
 | `BIOTWIN_AUTHOR` | author of commands sent by `biotwin patient` and `biotwin device`; default the login name |
 | `BIOTWIN_MAVEN_URL` | Maven repository from which Kafka's jars come |
 | `BIOTWIN_RECORDINGS` | folder of recordings for the tests that need one, or `none` |
-| `BIOTWIN_KEEP_LOGS` | folder into which `biotwin demo` and `biotwin bench` copy the logs of the processes they started |
+| `BIOTWIN_KEEP_LOGS` | folder to which `biotwin demo` and `biotwin bench` copy the logs of their processes |
 | `XDG_CACHE_HOME` | where Kafka's jars and compiled kernels are kept, under `biotwin/`; default `~/.cache` |
 """
 

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from loadtest.replay_output import KeyedValue
+from stream.checkpoint import ChangelogError, parse_value
 
 READ_TIMEOUT_S = 60.0
 
@@ -78,3 +79,14 @@ async def committed_offsets(bootstrap: str, group: str) -> dict[tuple[str, int],
     finally:
         await admin.close()
     return {(partition.topic, partition.partition): meta.offset for partition, meta in found.items()}
+
+
+def checkpoint_of_block(record: Any) -> int | None:
+    """The checkpoint of a changelog block; None for a manifest or another record."""
+    if record.key is None or record.value is None or record.key.endswith(b"/manifest"):
+        return None
+    try:
+        header, _ = parse_value(record.value)
+    except ChangelogError:
+        return None
+    return header.checkpoint

@@ -18,14 +18,13 @@ import contextlib
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -36,16 +35,17 @@ from contracts.quarantine import Quarantined
 from contracts.reading import Tick
 from deploy.children import wait_until
 from loadtest.faults import Faults
-from loadtest.kafka_log import end_offsets, keyed_values, read_topic
+from loadtest.kafka_log import checkpoint_of_block, end_offsets, keyed_values, read_topic
 from loadtest.processes import Child, ChildError
 from loadtest.publisher import Publisher
-from loadtest.replay import all_applied, replay_through_core
-from loadtest.replay_output import KeyedValue, journal_lines, twin_lines
+from loadtest.replay import all_applied
+from loadtest.replay_output import twin_lines
+from loadtest.settled_journal import contradictions, differences, settled_alerts, through_core
 from loadtest.simulate import give_orders
-from loadtest.simulation import Message, Simulation, SimulationPlan, replay_lines
+from loadtest.simulation import Message, Simulation, SimulationPlan
 from loadtest.system import System
 from loadtest.ward import BRISK, EventPlan
-from stream.checkpoint import ChangelogError, parse_value
+from stream.checkpoint import parse_value
 
 Part = Literal["ingest", "worker", "kafka"]
 Say = Callable[[str], None]
@@ -60,9 +60,6 @@ AIM_TIMEOUT_S = 8.0
 BURST = 80
 QUIET_RATE_PER_S = 400.0
 AIMED_SHARE = 2.0 / 3.0
-
-KILL_RULES = frozenset({"device-silent", "device-silent-in-session", "ticks-stopped"})
-"""Technical alarms about the parts that were killed: they tell of the run, not of the patients."""
 
 EVENTS = EventPlan(
     mean_gap_s=BRISK.mean_gap_s,
@@ -162,7 +159,7 @@ def run_kills(configuration: Configuration, plan: KillPlan, say: Say) -> dict[st
     blows = plan_blows(plan, len(messages))
     say(f"seed {plan.seed}: {readings} readings in {len(messages)} messages, {plan.kills} kills, {plan.stalls} stalls")
     with TemporaryDirectory(prefix="biotwin-kills-") as folder:
-        core = _through_core(configuration, simulated, Path(folder))
+        core = through_core(configuration, simulated, Path(folder))
     say("undisturbed run …")
     calm = _through_system(configuration, simulated, messages, [], QUIET_RATE_PER_S, say)
     say(f"undisturbed run took {calm.seconds:.0f} s; now the kills …")
@@ -191,7 +188,7 @@ def _verdict(
         "twins": len(calm.twins),
         "twins_equal": hurt.twins == calm.twins,
         "twins_equal_replay": hurt.twins == core[1],
-        "differences": _differences(hurt.alerts, calm.alerts) + _differences(hurt.twins, calm.twins),
+        "differences": differences(hurt.alerts, calm.alerts) + differences(hurt.twins, calm.twins),
         "delivered_again": sum(len(stamps) - 1 for stamps in hurt.telemetry.values())
         - sum(len(stamps) - 1 for stamps in calm.telemetry.values()),
         "exits": dict(hurt.exits),
@@ -205,33 +202,6 @@ def _verdict(
         and all(result[name] for name in ("alerts_equal", "alerts_equal_replay", "twins_equal", "twins_equal_replay"))
     )
     return result
-
-
-def _differences(one: list[bytes], other: list[bytes], most: int = 3) -> list[str]:
-    only = sorted(set(one) ^ set(other))
-    return [line.decode()[:400] for line in only[:most]]
-
-
-def _through_core(
-    configuration: Configuration, simulated: SimulationPlan, folder: Path
-) -> tuple[list[bytes], list[bytes]]:
-    file = folder / "stream.jsonl"
-    with file.open("wb") as out:
-        out.writelines(replay_lines(Simulation(simulated)))
-    replay_through_core(configuration, [file], folder / "out")
-    alerts = (folder / "out" / "alerts.jsonl").read_bytes().splitlines()
-    twins = (folder / "out" / "twins.jsonl").read_bytes().splitlines()
-    return settled_alerts((None, line) for line in alerts), twins
-
-
-def settled_alerts(values: Iterable[KeyedValue]) -> list[bytes]:
-    """Canonical settled alerts without technical alarms about the run."""
-    kept = []
-    for line in journal_lines(values):
-        record = orjson.loads(line)
-        if record["stage"] == "settled" and record["rule"] not in KILL_RULES:
-            kept.append(line)
-    return kept
 
 
 def _through_system(
@@ -426,7 +396,7 @@ class _Run:
                     consumer.seek(TopicPartition(*place), offset)
                 self.burst.set()
                 async for record in consumer:
-                    checkpoint = _block_of(record)
+                    checkpoint = checkpoint_of_block(record)
                     if not blocks and record.key is not None:
                         return record.topic, record.partition, record.offset, -1
                     if blocks and checkpoint is not None:
@@ -525,23 +495,3 @@ class _Run:
         finally:
             await consumer.stop()
         return False
-
-
-def _block_of(record: Any) -> int | None:
-    """The checkpoint of a changelog block; None for a manifest or another record."""
-    if record.key is None or record.value is None or record.key.endswith(b"/manifest"):
-        return None
-    try:
-        header, _ = parse_value(record.value)
-    except ChangelogError:
-        return None
-    return header.checkpoint
-
-
-def contradictions(values: Iterable[KeyedValue]) -> int:
-    """Settled transitions that were said twice in different words: same alert, same number, other content."""
-    said: dict[tuple[str, int], set[bytes]] = defaultdict(set)
-    for line in settled_alerts(values):
-        record = orjson.loads(line)
-        said[record["id"], record["sequence"]].add(line)
-    return sum(len(lines) - 1 for lines in said.values())

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from contracts.configuration import Configuration
 from contracts.topics import ALERTS, CONDITIONS, TELEMETRY, TWIN
 from loadtest.faults import PRESETS
-from loadtest.kill import settled_alerts
 from loadtest.pipeline import Pipeline
 from loadtest.replay import replay_through_core, replay_through_kafka
 from loadtest.replay_input import (
@@ -28,6 +27,7 @@ from loadtest.replay_input import (
     ticks_between,
 )
 from loadtest.replay_output import FILES, quarantine_lines, twin_lines
+from loadtest.settled_journal import settled_alerts
 from loadtest.simulation import Message, Order, Simulation, SimulationPlan, replay_lines
 from loadtest.ward import BRISK
 
