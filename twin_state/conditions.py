@@ -261,6 +261,34 @@ def threshold_of(k: Constants, f: Float, rule: int, t: float) -> tuple[float, in
 
 
 @compiled
+def _change(
+    k: Constants,
+    s: Columns,
+    out: Transitions,
+    row: int,
+    rule: int,
+    what: int,
+    t: float,
+    value: float,
+    threshold: float,
+    personal: int,
+    record: int,
+    f: Float,
+    i: Int,
+    fold: int,
+) -> None:
+    """Say that a standing condition was updated or cleared. Only the settled row does: the live row changes in silence,
+    so that no notice is taken back on what may yet be out of order."""
+    if fold != FOLD_SETTLED:
+        return
+    onset = f[k.models[c.RULES, c.BASE] + 2 * k.rules + rule]
+    opened_by = i[k.models[c.RULES, c.IDENTITY_BASE] + rule]
+    if threshold != threshold:  # noqa: PLR0124  nan: the personal limit is gone
+        threshold = k.rule_value[rule, c.THRESHOLD]
+    write(s, out, row, rule, what, b.SETTLED, t, onset, opened_by, 0, value, threshold, personal, record, f, i)
+
+
+@compiled
 def advance(
     k: Constants, s: Columns, out: Transitions, row: int, f: Float, i: Int, t: float, record: int, fold: int
 ) -> None:
@@ -285,26 +313,7 @@ def advance(
                 _onset(s, out, row, rule, due, opened_by, value, threshold, personal, record, f, i, fold)
             else:
                 f[phase_at + rule] = ABSENT
-                if fold == FOLD_SETTLED:
-                    onset = f[phase_at + 2 * k.rules + rule]
-                    write(
-                        s,
-                        out,
-                        row,
-                        rule,
-                        b.CLEAR,
-                        b.SETTLED,
-                        due,
-                        onset,
-                        opened_by,
-                        0,
-                        value,
-                        threshold,
-                        personal,
-                        record,
-                        f,
-                        i,
-                    )
+                _change(k, s, out, row, rule, b.CLEAR, due, value, threshold, personal, record, f, i, fold)
         elif t > held_until and fold != FOLD_TICK:
             f[phase_at + rule] = ABSENT if phase == PENDING else PRESENT
 
@@ -340,29 +349,8 @@ def evaluate(
         value = channel_value(k, f, channel)
         fresh = channel_fresh(k, f, channel, t)
         if idle or (phase >= PRESENT and not fresh and k.channel[channel, c.ENDS]):
-            if phase >= PRESENT and fold == FOLD_SETTLED:
-                onset = f[phase_at + 2 * k.rules + rule]
-                opened_by = i[k.models[c.RULES, c.IDENTITY_BASE] + rule]
-                if threshold != threshold:  # noqa: PLR0124
-                    threshold = k.rule_value[rule, c.THRESHOLD]
-                write(
-                    s,
-                    out,
-                    row,
-                    rule,
-                    b.CLEAR,
-                    b.SETTLED,
-                    t,
-                    onset,
-                    opened_by,
-                    0,
-                    value,
-                    threshold,
-                    personal,
-                    record,
-                    f,
-                    i,
-                )
+            if phase >= PRESENT:
+                _change(k, s, out, row, rule, b.CLEAR, t, value, threshold, personal, record, f, i, fold)
             f[phase_at + rule] = ABSENT
             continue
         if not fresh:
@@ -389,33 +377,13 @@ def evaluate(
             continue
         hysteresis = k.rule_value[rule, c.HYSTERESIS]
         beyond = excess < 0.0 if hysteresis == 0.0 else excess <= -hysteresis
-        opened_by = i[k.models[c.RULES, c.IDENTITY_BASE] + rule]
-        onset = f[phase_at + 2 * k.rules + rule]
         if phase == CLEARING:
             if not beyond:
                 f[phase_at + rule] = PRESENT
         elif beyond:
             if k.rule_value[rule, c.CLEAR_S] <= 0.0:
                 f[phase_at + rule] = ABSENT
-                if fold == FOLD_SETTLED:
-                    write(
-                        s,
-                        out,
-                        row,
-                        rule,
-                        b.CLEAR,
-                        b.SETTLED,
-                        t,
-                        onset,
-                        opened_by,
-                        0,
-                        value,
-                        threshold,
-                        personal,
-                        record,
-                        f,
-                        i,
-                    )
+                _change(k, s, out, row, rule, b.CLEAR, t, value, threshold, personal, record, f, i, fold)
             else:
                 f[phase_at + rule] = CLEARING
                 f[phase_at + k.rules + rule] = t
@@ -423,22 +391,4 @@ def evaluate(
             worst = f[phase_at + 3 * k.rules + rule]
             if sense * (value - worst) >= k.rule_value[rule, c.UPDATE_STEP]:
                 f[phase_at + 3 * k.rules + rule] = value
-                if fold == FOLD_SETTLED:
-                    write(
-                        s,
-                        out,
-                        row,
-                        rule,
-                        b.UPDATE,
-                        b.SETTLED,
-                        t,
-                        onset,
-                        opened_by,
-                        0,
-                        value,
-                        threshold,
-                        personal,
-                        record,
-                        f,
-                        i,
-                    )
+                _change(k, s, out, row, rule, b.UPDATE, t, value, threshold, personal, record, f, i, fold)
