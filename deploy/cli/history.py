@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 
 def history() -> None:
@@ -14,6 +15,8 @@ def history() -> None:
 
     configuration = load_configuration()
     configure_logging("history")
+    # Nobody waits for a file, but writing one takes a core for a moment: alerts on the same machine go first.
+    os.nice(10)
     metrics = ProcessMetrics()
     sink = HistorySink(configuration, metrics)
 
