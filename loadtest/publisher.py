@@ -21,6 +21,7 @@ import msgspec
 import orjson
 
 from contracts.configuration import Mqtt
+from deploy.errors import UserError
 from deploy.mqtt.client import client_of
 from loadtest.simulation import Message
 
@@ -35,6 +36,7 @@ _OTHER = {
     aiomqtt.ProtocolVersion.V311: aiomqtt.ProtocolVersion.V5,
 }
 FINISH_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 15.0
 
 
 class PublishCounts(msgspec.Struct):
@@ -155,7 +157,7 @@ def _quiet_logger() -> logging.Logger:
 
 
 class Publisher:
-    """Publishes messages at their times. A context manager; leaving it waits for the last acknowledgements.
+    """Publishes messages at their times. A context manager; entering it raises `UserError` where no broker answers.
 
     Messages of one topic keep their order on one connection. `file`, where given, gets one JSON line for each message
     that the broker acknowledged: `ids`, `topic`, `published_at`, `acknowledged_at`.
@@ -163,6 +165,7 @@ class Publisher:
 
     def __init__(self, settings: Mqtt, name: str, file: Path | None = None, connections: int = CONNECTIONS) -> None:
         self.counts = PublishCounts()
+        self._settings = settings
         self._file = None if file is None else file.open("wb", buffering=1 << 16)
         self._connections = [
             _Connection(settings, f"{name}-{number}", self.counts, self._acknowledged) for number in range(connections)
@@ -171,8 +174,13 @@ class Publisher:
 
     async def __aenter__(self) -> Self:
         self._running = [asyncio.create_task(connection.run()) for connection in self._connections]
-        for connection in self._connections:
-            await connection.up.wait()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                for connection in self._connections:
+                    await connection.up.wait()
+        except TimeoutError as error:
+            await self.__aexit__()
+            raise UserError(f"no MQTT broker answers at {self._settings.host}:{self._settings.port}") from error
         return self
 
     async def __aexit__(self, *_error: object) -> None:

@@ -31,15 +31,20 @@ def replay(
     """
     import os
 
+    from alerts.rules import RuleError
     from deploy.configuration import load_configuration
+    from deploy.errors import UserError
     from loadtest.replay import replay_through_core, replay_through_kafka
 
     overrides = {"worker.rules": str(Path(rules).absolute())} if rules else {}
     configuration = load_configuration(overrides=overrides)
-    if through is Through.CORE:
-        counts = replay_through_core(configuration, files, out)
-    else:
-        foreign = "BIOTWIN_KAFKA__BOOTSTRAP" in os.environ
-        counts = replay_through_kafka(configuration, files, out, foreign=foreign)
+    try:
+        if through is Through.CORE:
+            counts = replay_through_core(configuration, files, out)
+        else:
+            foreign = "BIOTWIN_KAFKA__BOOTSTRAP" in os.environ
+            counts = replay_through_kafka(configuration, files, out, foreign=foreign)
+    except (RuleError, OSError) as error:
+        raise UserError(str(error)) from error
     for name, lines in counts.items():
         typer.echo(f"{out / name}: {lines}")
