@@ -41,7 +41,7 @@ class Mqtt(_Section, frozen=True):
 
 
 class Ingest(_Section, frozen=True):
-    """`slot` names the persistent MQTT session `ingest-{slot}`; `slots` is how many processes share the load.
+    """`slot` names the persistent MQTT session, `biotwin-{site}-ingest-{slot}`; `slots` is how many share the load.
     `receive_maximum` bounds what is held unacknowledged, `max_payload_bytes` what is looked at at all."""
 
     slot: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -27,7 +27,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("biotwin_ingest_readings_total", "counter", (), "Readings acknowledged by Kafka."),
     Metric("biotwin_ingest_payloads_total", "counter", ("format",), "MQTT payloads taken in, by format."),
     Metric("biotwin_quarantined_total", "counter", ("reason",), "Payloads or readings sent to quarantine, by reason."),
-    Metric("biotwin_quarantine_released_total", "counter", (), "Quarantined readings replayed, by binding or by hand."),
+    Metric(
+        "biotwin_quarantine_released_total",
+        "counter",
+        (),
+        "Quarantined readings released because their device was bound.",
+    ),
     Metric("biotwin_sequence_gaps_total", "counter", (), "Sequence numbers that never came, over all devices."),
     Metric("biotwin_clock_skew_seconds", "histogram", (), "Estimated device clock skew, absolute value."),
     Metric("biotwin_mqtt_connected", "gauge", (), "1 while the MQTT session is up."),

@@ -13,9 +13,8 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     """One validated reading: names from the signal registry, units from it (UCUM), times in s since the epoch.
 
     `t` is measured time, `received_at` arrival time at ingest. `v` maps signal to number, code or list of numbers; `q`
-    maps signal to quality in 0..1 (absent = 1). `hz` is the sampling rate of a waveform. `hashed` says that `sequence`
-    is a hash of the content, because the format has no counter. `published_at`, where the publisher stamped it, serves
-    latency figures only.
+    maps signal to quality in 0..1 (absent = 1). `hz` is the sampling rate of a waveform. `hashed` says that `seq` is a
+    hash of the content, because the format has no counter.
     """
 
     device: str

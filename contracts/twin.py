@@ -21,12 +21,13 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 class Latest(msgspec.Struct, frozen=True):
-    """The newest value of a signal, its quality in 0..1 and the id of its reading."""
+    """The newest value of a signal, its quality in 0..1, the id of its reading and when that arrived."""
 
     value: float
     t: float
     quality: float
     reading: str
+    received_at: float | UnsetType = UNSET
     baseline: Baseline | UnsetType = UNSET
 
 

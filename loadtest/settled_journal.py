@@ -13,7 +13,7 @@ from loadtest.replay import replay_through_core
 from loadtest.replay_output import KeyedValue, journal_lines
 from loadtest.simulation import Simulation, SimulationPlan, replay_lines
 
-KILL_RULES = frozenset({"device-silent", "device-silent-in-session", "ticks-stopped"})
+KILL_RULES = frozenset({"device-silent", "ticks-stopped"})
 """Technical alarms about the parts that were killed: they tell of the run, not of the patients."""
 
 

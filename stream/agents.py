@@ -360,6 +360,8 @@ class Agents:
                 blocks = state.processor.changed_blocks() if advanced else []
             await self.ledger.delivered(state.source, DELIVERY_TIMEOUT_S)
             if not advanced:
+                # What is applied is durable already: the last checkpoint is as good as one made now.
+                state.checkpointed_at = time.monotonic()
                 return False
             written = await self._write_changelog(state, position, blocks)
             state.durable = position

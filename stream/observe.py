@@ -11,6 +11,7 @@ from aiokafka import ConsumerRecord
 
 from contracts import topics
 from contracts.metrics import ProcessMetrics
+from contracts.quarantine import Reason
 from stream.processor import OutputRecord
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ class Observer:
             if grown <= 0:
                 continue
             state.counted[name] = value
-            if name == "fence_skips":
+            if name == "quarantined":
+                self._metrics.counter("biotwin_quarantined_total").labels(
+                    str(Reason.BAD_COMMAND if agent == "router" else Reason.BAD_RECORD)
+                ).inc(grown)
+            elif name == "fence_skips":
                 self._metrics.counter("biotwin_fence_skips_total").labels(agent).inc(grown)
             elif name in PROCESSOR_COUNTERS and agent == "twin":
                 self._metrics.counter(PROCESSOR_COUNTERS[name]).inc(grown)

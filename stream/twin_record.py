@@ -24,6 +24,10 @@ LIVE = "live"
 of arrival, so canonical twins leave it out."""
 
 
+RECEIVED_AT = "received_at"
+"""Key of a value's arrival time: the run's, not the patient's, so canonical twins leave it out too."""
+
+
 class TwinWriter:
     """Writes twin records for one partition."""
 
@@ -75,6 +79,7 @@ class TwinWriter:
         view: dict[str, Any] = {"t": f[at["patient", "t"] + patient.T]}
         signals: dict[str, Any] = {}
         value, t, quality = at["latest", "value"], at["latest", "t"], at["latest", "quality"]
+        received = at["latest", "received_at"]
         reading = at["latest", "reading"]
         mean, scale, count = (at.get(("baseline", field), -1) for field in ("mean", "scale", "count"))
         for n, signal in enumerate(layout.signals):
@@ -88,6 +93,7 @@ class TwinWriter:
                 "t": f[t + n],
                 "quality": f[quality + n],
                 "reading": identity,
+                RECEIVED_AT: f[received + n],
             }
             if mean >= 0 and f[count + n] > 0.0:
                 entry["baseline"] = {"mean": f[mean + n], "scale": f[scale + n], "count": int(f[count + n])}
@@ -142,4 +148,9 @@ class TwinWriter:
 
 def canonical_twin(record: dict[str, Any]) -> bytes:
     """The settled part of a twin record in canonical form: the same after any crash and any order of arrival."""
-    return canonical_bytes({key: value for key, value in record.items() if key != LIVE})
+    settled = {key: value for key, value in record.items() if key != LIVE}
+    settled["signals"] = {
+        name: {key: value for key, value in entry.items() if key != RECEIVED_AT}
+        for name, entry in record["signals"].items()
+    }
+    return canonical_bytes(settled)

@@ -11,6 +11,7 @@ from twin_state.columns import (
     NODE_KIND,
     NODE_LAST,
     NODE_PART,
+    NODE_RECEIVED,
     NODE_T,
     VALUES_PER_NODE,
     Columns,
@@ -43,7 +44,7 @@ def fold_node(
             patient.argument(k, f, i, kind, signal, value, t)
             continue
         quality = s.node_value[node, VALUES_PER_NODE + n]
-        latest.observe(k, f, i, signal, value, quality, t, reading)
+        latest.observe(k, f, i, signal, value, quality, t, s.node_time[node, NODE_RECEIVED], reading)
         if quality < k.quality_floor:
             continue
         if k.models[c.BASELINE, c.ENABLED]:

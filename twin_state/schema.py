@@ -50,6 +50,7 @@ FIELDS: dict[int, tuple[Field, ...]] = {
         Field("t", "signal"),
         Field("quality", "signal"),
         Field("trusted_quality", "signal"),
+        Field("received_at", "signal"),
         Field("reading", "signal", identity=True),
     ),
     c.CHANNELS: (Field("value", "channel"), Field("t", "channel"), Field("reading", "channel", identity=True)),

@@ -55,6 +55,8 @@ class Live(msgspec.Struct, frozen=True):
     t: float | None = None
     signals: dict[str, SignalValue] = {}
     news2: Score | None = None
+    session: dict[str, Any] | None = None
+    limits: dict[str, Any] | None = None
     conditions: list[StandingCondition] | None = None
     discharged: bool = False
 
@@ -101,6 +103,14 @@ class TwinRecord(msgspec.Struct, frozen=True):
     def shown_news2(self) -> Score | None:
         """The live score, else the settled one."""
         return self.live.news2 if self.live is not None and self.live.news2 is not None else self.news2
+
+    def shown_session(self) -> dict[str, Any] | None:
+        """The session of the live row, else of the settled one."""
+        return self.live.session if self.live is not None and self.live.session is not None else self.session
+
+    def shown_limits(self) -> dict[str, Any] | None:
+        """The personal limits of the live row, else of the settled one."""
+        return self.live.limits if self.live is not None and self.live.limits is not None else self.limits
 
     def clock(self) -> float:
         """The patient's clock: the newest measured time that counts (0 where there is none)."""

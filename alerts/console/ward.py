@@ -185,8 +185,8 @@ class Ward:
             row |= {
                 "t": record.clock(),
                 "signals": {name: _signal(patient, name, value) for name, value in record.shown_signals().items()},
-                "session": record.session,
-                "limits": record.limits,
+                "session": record.shown_session(),
+                "limits": record.shown_limits(),
                 "received_at": record.provenance.received_at,
                 "applied_at": record.provenance.applied_at,
             }

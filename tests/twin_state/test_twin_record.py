@@ -93,5 +93,8 @@ def test_ticks_write_records_of_what_changed_and_of_nothing_else() -> None:
 def test_the_canonical_twin_holds_only_what_is_settled() -> None:
     record = newest_twin(outputs_of(every(1, 0, 20, {"heart_rate": 70})))
     canonical = canonical_twin(record)
-    assert canonical == canonical_bytes({key: value for key, value in record.items() if key != "live"})
+    settled = {key: value for key, value in record.items() if key != "live"}
+    for entry in settled["signals"].values():
+        assert entry.pop("received_at") == entry["t"] + 0.1
+    assert canonical == canonical_bytes(settled)
     assert orjson.loads(canonical).keys() == record.keys() - {"live", "provenance"}

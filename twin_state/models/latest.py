@@ -14,12 +14,23 @@ from twin_state.constants import Constants
 
 
 @inlined
-def observe(k: Constants, f: Float, i: Int, signal: int, value: float, quality: float, t: float, reading: int) -> None:
-    """Take in one value measured at `t` (s)."""
+def observe(
+    k: Constants,
+    f: Float,
+    i: Int,
+    signal: int,
+    value: float,
+    quality: float,
+    t: float,
+    received_at: float,
+    reading: int,
+) -> None:
+    """Take in one value measured at `t` that arrived at `received_at` (s)."""
     at = k.models[c.LATEST, c.BASE] + signal
     f[at] = value
     f[at + k.signals] = t
     f[at + 2 * k.signals] = quality
+    f[at + 4 * k.signals] = received_at
     i[k.models[c.LATEST, c.IDENTITY_BASE] + signal] = reading
     if quality >= k.quality_floor:
         f[at + 3 * k.signals] = quality
