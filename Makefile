@@ -15,7 +15,7 @@ setup: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "BioTwin needs Python 3.11, 3.12 or 3.13; name one: make setup PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Setting up $(VENV) from requirements.lock; the first time this downloads about 400 MB"
+	@echo "Setting up $(VENV) from requirements.lock; the first time this downloads some hundred MB"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes --requirement requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
