@@ -158,7 +158,7 @@ async def test_an_alert_is_provisional_then_confirmed_then_cleared(page: Page, b
     await expect(row.locator(".row-alerts")).to_have_text("None")
     await expect(page.locator("#say-later")).to_contain_text("Cleared")
     await expect(page.locator("#say-later")).to_contain_text("Low priority, bed 9, Ada Quill")
-    await expect(page.locator("#say-now p")).to_have_count(1)
+    await expect(page.locator("#say-now p", has_text="High priority")).to_have_count(1)
 
 
 async def test_a_withdrawn_notice_goes_and_stays_in_the_history(page: Page, bootstrap: str) -> None:
