@@ -38,7 +38,7 @@ from loadtest.faults import Faults
 from loadtest.kafka_log import checkpoint_of_block, end_offsets, keyed_values, read_topic
 from loadtest.processes import Child, ChildError
 from loadtest.publisher import Publisher
-from loadtest.replay import all_applied
+from loadtest.replay import all_applied, behind
 from loadtest.replay_output import twin_lines
 from loadtest.settled_journal import contradictions, differences, settled_alerts, through_core
 from loadtest.simulate import give_orders
@@ -57,6 +57,7 @@ READY_TIMEOUT_S = 120.0
 AIM_TIMEOUT_S = 8.0
 """An aimed kill that sees nothing for so long is done all the same, and counts as not aimed."""
 
+WORKERS_TO_THE_END = 4
 BURST = 80
 QUIET_RATE_PER_S = 400.0
 AIMED_SHARE = 2.0 / 3.0
@@ -184,6 +185,7 @@ def _verdict(
         "contradictions": hurt.contradictions,
         "alerts": len(calm.alerts),
         "alerts_equal": hurt.alerts == calm.alerts,
+        "undisturbed_equals_replay": calm.alerts == core[0] and calm.twins == core[1],
         "alerts_equal_replay": hurt.alerts == core[0],
         "twins": len(calm.twins),
         "twins_equal": hurt.twins == calm.twins,
@@ -255,11 +257,7 @@ class _Run:
             await asyncio.gather(supervisor, return_exceptions=True)
         if supervisor.done() and not supervisor.cancelled() and (error := supervisor.exception()) is not None:
             raise error
-        self.supervised.clear()
-        for name, child in self.system.children.items():
-            status = await asyncio.to_thread(child.end)
-            if status != 0:
-                raise ChildError(f"{name} did not end cleanly (status {status}):\n{child.last_lines()}")
+        await self._end()
         return await self._read(messages, time.monotonic() - began)
 
     async def _start(self, name: str) -> None:
@@ -431,6 +429,22 @@ class _Run:
         finally:
             await producer.stop()
         await all_applied([self.system.children["worker"]])
+
+    async def _end(self) -> None:
+        """End everything cleanly. A worker that had not yet been given every partition, because another one had just
+        left, leaves some of the log unread: then the next one reads it."""
+        for _ in range(WORKERS_TO_THE_END):
+            self.supervised.clear()
+            for name, child in self.system.children.items():
+                status = await asyncio.to_thread(child.end)
+                if status != 0:
+                    raise ChildError(f"{name} did not end cleanly (status {status}):\n{child.last_lines()}")
+            left = await behind(self.system.configuration)
+            if not left:
+                return
+            await self._start("worker")
+            await all_applied([self.system.children["worker"]])
+        raise ChildError(f"not everything was applied: {left}")
 
     async def _until_written(self, topic: str, records: int) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S

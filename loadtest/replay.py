@@ -98,7 +98,9 @@ async def _replay_through_kafka(
         status = await asyncio.to_thread(worker.end)
     if status != 0:
         raise ChildError(f"the worker ended with status {status}")
-    await _check_committed(configuration)
+    left = await behind(configuration)
+    if left:
+        raise ChildError(f"the worker ended before everything was applied: {left}")
     by_topic: dict[str, list[KeyedValue]] = {topic: await keyed_values(bootstrap, topic) for topic in FILES}
     return write_files(out, by_topic)
 
@@ -159,9 +161,8 @@ GAUGES_EVERY_S = 1.0
 """A worker brings its gauges up to date twice in this time."""
 
 
-async def _check_committed(configuration: Configuration) -> None:
+async def behind(configuration: Configuration) -> dict[tuple[str, int], int]:
+    """Records of each partition that the workers' group has not committed; empty once everything is applied."""
     ends = await end_offsets(configuration.kafka.bootstrap, [topics.TELEMETRY, topics.CONDITIONS])
     committed = await committed_offsets(configuration.kafka.bootstrap, configuration.kafka.group)
-    behind = {place: end - committed.get(place, 0) for place, end in ends.items() if committed.get(place, 0) < end}
-    if behind:
-        raise ChildError(f"the worker ended before everything was applied: {behind}")
+    return {place: end - committed.get(place, 0) for place, end in ends.items() if committed.get(place, 0) < end}

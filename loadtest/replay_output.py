@@ -16,7 +16,7 @@ import orjson
 
 from contracts import topics
 from contracts.canonical import canonical_bytes
-from stream.twin_record import LIVE
+from stream.twin_record import LIVE, RECEIVED_AT
 
 FILES: dict[str, str] = {
     topics.CONDITIONS: "conditions.jsonl",
@@ -52,6 +52,8 @@ def twin_lines(values: Iterable[KeyedValue]) -> list[bytes]:
 def _settled_bytes(value: bytes) -> bytes:
     record: dict[str, Any] = orjson.loads(value)
     record.pop(LIVE, None)
+    for signal in record.get("signals", {}).values():
+        signal.pop(RECEIVED_AT, None)
     return canonical_bytes(record)
 
 
