@@ -60,6 +60,10 @@ AIOKAFKA_NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
+WHILE_BEHIND_S = 0.005
+"""How long a fetch may wait for records while partitions are left out because their agent is behind."""
+
+
 class FetchBatch:
     """What one fetch brought for one partition, in the shape of one record; `offset` is that of its last record."""
 
@@ -121,6 +125,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         wait_s = self._next_round_at - time.monotonic()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
+        if self._buffered_partitions:
+            # Faust leaves out partitions whose agent is behind, and asks for the others alone. They may have nothing for
+            # as long as the timeout, while the agent has caught up long since.
+            timeout = min(timeout, WHILE_BEHIND_S)
         fetched = await super()._getmany(active_partitions, timeout)
         if 0 < sum(map(len, fetched.values())) < LITTLE:
             self._next_round_at = time.monotonic() + ROUND_S
