@@ -20,9 +20,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -34,8 +33,8 @@ from contracts.configuration import Configuration
 from contracts.quarantine import Quarantined
 from contracts.reading import Tick
 from deploy.children import wait_until
-from loadtest.faults import Faults
 from loadtest.kafka_log import checkpoint_of_block, end_offsets, keyed_values, read_topic
+from loadtest.kill_plan import Blow, KillPlan, plan_blows, stream_plan
 from loadtest.processes import Child, ChildError
 from loadtest.publisher import Publisher
 from loadtest.replay import all_applied, behind
@@ -44,13 +43,10 @@ from loadtest.settled_journal import contradictions, differences, settled_alerts
 from loadtest.simulate import give_orders
 from loadtest.simulation import Message, Simulation, SimulationPlan
 from loadtest.system import System
-from loadtest.ward import BRISK, EventPlan
 from stream.checkpoint import parse_value
 
-Part = Literal["ingest", "worker", "kafka"]
 Say = Callable[[str], None]
 
-PATIENTS = 100
 SESSION_TIMEOUT_S = 6.0
 STALL_S = SESSION_TIMEOUT_S + 3.0
 READY_TIMEOUT_S = 120.0
@@ -61,35 +57,6 @@ WORKERS_TO_THE_END = 4
 BURST = 80
 QUIET_RATE_PER_S = 400.0
 AIMED_SHARE = 2.0 / 3.0
-
-EVENTS = EventPlan(
-    mean_gap_s=BRISK.mean_gap_s,
-    duration_s=BRISK.duration_s,
-    ramp_s=BRISK.ramp_s,
-    weights={kind: weight for kind, weight in BRISK.weights.items() if kind != "exercise"},
-)
-"""Without exercise: a session is a command, and commands go another way than readings, so that where they meet in the
-log depends on the run."""
-
-FAULTS = Faults(duplicates=0.01, reordering=0.01, reordering_max_s=1.5, nan=0.001, garbage=0.001, skew_s=0.1)
-
-
-class KillPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much to break: `kills` shared by ingest, worker and Kafka, `stalls` of a worker, over about `readings`."""
-
-    kills: int = 60
-    stalls: int = 5
-    readings: int = 30_000
-    seed: int = 1
-    patients: int = PATIENTS
-
-
-class Blow(NamedTuple):
-    """One planned disturbance: before which message, on what, and whether it waits for its moment."""
-
-    message: int
-    kind: Part | Literal["stall"]
-    aimed: bool
 
 
 class Struck(NamedTuple):
@@ -113,37 +80,6 @@ class Outcome(NamedTuple):
     exits: Counter[str]
     hits: int
     seconds: float
-
-
-def plan_blows(plan: KillPlan, messages: int) -> list[Blow]:
-    """Where in the stream what is hit: from the seed alone. None in the first and last twentieth."""
-    rng = Random(f"kills:{plan.seed}")
-    parts: tuple[Part, ...] = ("ingest", "worker", "kafka")
-    kinds: list[Part | Literal["stall"]] = [parts[number % 3] for number in range(plan.kills)]
-    kinds += ["stall"] * plan.stalls
-    rng.shuffle(kinds)
-    places = sorted(rng.sample(range(messages // 20, messages - messages // 20), len(kinds)))
-    seen: Counter[str] = Counter()
-    blows = []
-    for place, kind in zip(places, kinds, strict=True):
-        seen[kind] += 1
-        blows.append(Blow(place, kind, kind != "stall" and seen[kind] % 3 != 0))
-    return blows
-
-
-def stream_plan(plan: KillPlan, start_t: float, site: str) -> SimulationPlan:
-    """A ward that publishes about as many readings as asked for."""
-    per_second = 1.25 * plan.patients
-    return SimulationPlan(
-        patients=plan.patients,
-        duration_s=max(20.0, plan.readings / per_second),
-        seed=plan.seed,
-        start_t=start_t,
-        site=site,
-        events=EVENTS,
-        faults=FAULTS,
-        pressure_period_s=60.0,
-    )
 
 
 def run_kills(configuration: Configuration, plan: KillPlan, say: Say) -> dict[str, Any]:

@@ -126,8 +126,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         if self._buffered_partitions:
-            # Faust leaves out partitions whose agent is behind, and asks for the others alone. They may have nothing for
-            # as long as the timeout, while the agent has caught up long since.
+            # Faust leaves out partitions whose agent is behind, and asks for the others alone. They may have nothing
+            # for as long as the timeout, while the agent has caught up long since.
             timeout = min(timeout, WHILE_BEHIND_S)
         fetched = await super()._getmany(active_partitions, timeout)
         if 0 < sum(map(len, fetched.values())) < LITTLE:

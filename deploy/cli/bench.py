@@ -32,7 +32,8 @@ def kills(
     """Kill ingest, worker and Kafka while readings flow; compare alerts and twins with those of an undisturbed run."""
     from deploy.configuration import load_configuration
     from deploy.process import configure_logging
-    from loadtest.kill import KillPlan, run_kills
+    from loadtest.kill import run_kills
+    from loadtest.kill_plan import KillPlan
 
     configure_logging("bench", "WARNING")
     plan = KillPlan(kills=kills, stalls=stalls, readings=readings, seed=seed)

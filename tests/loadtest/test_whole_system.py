@@ -14,7 +14,8 @@ import pytest
 from contracts.configuration import Configuration
 from deploy.children import wait_until
 from loadtest.guardian import Guardian
-from loadtest.kill import KillPlan, plan_blows, run_kills
+from loadtest.kill import run_kills
+from loadtest.kill_plan import KillPlan, plan_blows
 
 
 @pytest.mark.kafka
