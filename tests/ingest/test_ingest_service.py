@@ -185,9 +185,10 @@ async def test_kafka_stopped_and_continued_withholds_acknowledgements_and_loses_
         process.send_signal(signal.SIGSTOP)
         try:
             await publish(configuration, 40, first=10)
-            await eventually(lambda: service.session.unacknowledged == 20, "receive-maximum is used up")
+            # How far the broker goes towards receive-maximum is its own affair; beyond it it must not go.
+            await eventually(lambda: service.session.unacknowledged > 0, "acknowledgements are withheld")
             await asyncio.sleep(1.0)
-            assert service.session.unacknowledged == 20
+            assert 0 < service.session.unacknowledged <= 20
             assert service.writer.payloads <= 20
             assert service.writer.records_acknowledged == 50
             assert service._metrics.kafka_up._value.get() == 1
