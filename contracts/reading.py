@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 Value = float | int | str | list[float]
@@ -44,6 +42,3 @@ class LoggedCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="command"
 
     received_at: float
     command: msgspec.Raw
-
-
-RecordKind = Literal["reading", "command", "tick"]

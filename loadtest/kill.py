@@ -56,7 +56,6 @@ AIM_TIMEOUT_S = 8.0
 WORKERS_TO_THE_END = 4
 BURST = 80
 QUIET_RATE_PER_S = 400.0
-AIMED_SHARE = 2.0 / 3.0
 
 
 class Struck(NamedTuple):

@@ -23,8 +23,6 @@ BoolArray = npt.NDArray[np.bool_]
 EventKind = Literal["sepsis", "respiratory_failure", "exercise", "artefact", "dropout", "outage"]
 PatientKind = Literal["ward", "rehabilitation"]
 
-DETERIORATIONS: frozenset[EventKind] = frozenset({"sepsis", "respiratory_failure"})
-
 TAU_ON_S = 30.0
 TAU_OFF_S = 90.0
 _DAY_S = 86_400.0

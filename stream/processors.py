@@ -14,10 +14,11 @@ from stream.twin_processor import TwinProcessor, twin_configuration
 
 
 class Processors(NamedTuple):
-    """Makers of the processors of one partition, all under one configuration and one rule set."""
+    """Makers of the processors of one partition, all under one configuration and one rule set: `rules`."""
 
     twin: Callable[[int], TwinProcessor]
     alerts: Callable[[int], AlertProcessor]
+    rules: RuleSet
 
 
 def processors(configuration: Configuration, at: float) -> Processors:
@@ -31,6 +32,7 @@ def processors(configuration: Configuration, at: float) -> Processors:
     return Processors(
         lambda partition: TwinProcessor(configuration, partition, chosen, rules, twin),
         lambda partition: AlertProcessor(configuration, partition, rules),
+        rules,
     )
 
 

@@ -18,8 +18,7 @@ def worker() -> None:
     from contracts.metrics import ProcessMetrics
     from deploy.configuration import load_configuration
     from deploy.process import configure_logging, run, serve_metrics
-    from stream.model_sets import model_set
-    from stream.processors import alert_rules, processors
+    from stream.processors import processors
     from stream.worker import EXIT_KAFKA, WorkerProcess, start_again, worker_stages
 
     configuration = load_configuration()
@@ -28,9 +27,7 @@ def worker() -> None:
     for library in ("faust", "mode", "aiokafka"):
         logging.getLogger(library).setLevel(logging.WARNING)
     metrics = ProcessMetrics()
-    at = time.time()
-    make = processors(configuration, at)
-    rules = alert_rules(configuration, model_set(configuration.worker.model_set), at)
+    make = processors(configuration, time.time())
     stages = worker_stages(configuration, make.twin, make.alerts)
     # A fetch is tens of thousands of records and dictionaries that live for one batch and form no cycles. At Python's
     # threshold of 700 allocations the collector walks them over and over, which was a quarter of the worker's CPU.
@@ -38,7 +35,7 @@ def worker() -> None:
     gc.set_threshold(200_000, 20, 50)
 
     async def main(stop: asyncio.Event) -> int:
-        process = WorkerProcess(configuration, metrics, stages, rules)
+        process = WorkerProcess(configuration, metrics, stages, make.rules)
         with serve_metrics(
             configuration, metrics, name, live=lambda: process.health.live, ready=lambda: process.health.ready
         ) as endpoint:
