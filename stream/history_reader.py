@@ -6,7 +6,10 @@ stand in two files (the sink was killed while it merged them). Both have the sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,8 @@ from contracts.signals import default_registry
 from stream.history_files import SUFFIX
 from stream.history_rows import HISTORY_TOPICS, schema
 
-ATTEMPTS = 5
-"""A file may be merged away between being listed and being opened; then the files are listed again."""
+DESCRIPTORS_TO_SPARE = 256
+"""What a process may need besides one descriptor of ours and one of DuckDB's a file."""
 
 
 def read_history(
@@ -46,18 +49,49 @@ def read_history(
         ' QUALIFY row_number() OVER (PARTITION BY id ORDER BY partition, "offset") = 1)'
         ' ORDER BY t, partition, "offset"'
     )
-    for attempt in range(ATTEMPTS):
-        files = sorted(str(path) for path in Path(directory).glob(f"{topic}-[0-9]*{SUFFIX}"))
-        if not files:
-            break
-        try:
+    with _held_open(Path(directory), topic) as files:
+        if files:
             with duckdb.connect() as connection:
                 return connection.sql(query, params={**parameters, "files": files}).to_arrow_table()
-        except duckdb.IOException:
-            if attempt == ATTEMPTS - 1:
-                raise
     kept = [name.strip('"') for name in columns]
     return schema(topic).empty_table().select(kept)
+
+
+@contextmanager
+def _held_open(directory: Path, topic: str) -> Iterator[list[str]]:
+    """The files of a topic, each held open and named by its descriptor.
+
+    DuckDB opens a file more than once in a query. Under its name it may find another version each time, because the
+    sink replaces files while they are read; under the descriptor it finds the one that was there first.
+    """
+    descriptors: list[int] = []
+    try:
+        while not _open_all(directory, topic, descriptors):
+            _close(descriptors)
+        yield [f"/proc/self/fd/{descriptor}" for descriptor in descriptors]
+    finally:
+        _close(descriptors)
+
+
+def _open_all(directory: Path, topic: str, descriptors: list[int]) -> bool:
+    """Open every file of a topic. False where one was merged into another since they were listed: its rows are then in
+    a version of that other file which may not be the one opened."""
+    paths = sorted(directory.glob(f"{topic}-[0-9]*{SUFFIX}"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * len(paths) + DESCRIPTORS_TO_SPARE
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    for path in paths:
+        try:
+            descriptors.append(os.open(path, os.O_RDONLY))
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def _close(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
 
 
 def _columns(topic: str, signals: Sequence[str] | None) -> list[str]:

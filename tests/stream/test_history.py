@@ -7,7 +7,9 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +89,26 @@ def test_a_file_is_never_replaced_by_one_that_holds_less(tmp_path: Path) -> None
     write(tmp_path, [reading(i) for i in range(10)], 0)
     write(tmp_path, [reading(i) for i in range(4)], 0)
     assert len(read_history(tmp_path, topics.TELEMETRY)) == 10
+
+
+def test_a_reader_sees_whole_files_while_they_are_replaced(tmp_path: Path) -> None:
+    versions = [table(topics.TELEMETRY, [row(reading(i)) for i in range(rows)]) for rows in range(200, 4000, 200)]
+    write(tmp_path, [reading(i) for i in range(100)], 0)
+    read: list[int] = []
+
+    def read_on() -> None:
+        while not replaced.is_set():
+            read.append(len(read_history(tmp_path, topics.TELEMETRY)))
+
+    replaced = threading.Event()
+    with ThreadPoolExecutor(1) as reader:
+        reading_on = reader.submit(read_on)
+        for version in versions:
+            write_segment(segment_path(tmp_path, topics.TELEMETRY, 0, 0), version, len(version) - 1)
+        replaced.set()
+        reading_on.result()
+    assert read == sorted(read)
+    assert set(read) <= {100, *map(len, versions)}
 
 
 def test_repeats_within_and_across_files_are_dropped(tmp_path: Path) -> None:
