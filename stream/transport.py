@@ -1,8 +1,9 @@
-"""Faust's Kafka transport, changed in three ways. It is chosen by the URL scheme `biotwin+kafka://`.
+"""Faust's Kafka transport, changed in four ways. It is chosen by the URL scheme `biotwin+kafka://`.
 
 1. An event is everything that one fetch brought for one partition, so that an agent pays Faust's price once a fetch.
 2. Acknowledgement is one number per partition, set by the checkpoint. Faust's lists of acknowledged offsets stay empty.
 3. Before an offset is committed the write ledger is asked; a commit that would pass an undelivered write is refused.
+4. A fetch that leaves partitions out, because records of theirs still wait here, is a short one.
 
 `FAUST_NAMES` and `AIOKAFKA_NAMES` list every name used here that Faust and aiokafka do not document; a contract test
 looks at each of them.
@@ -48,8 +49,9 @@ FAUST_NAMES: dict[str, tuple[str, ...]] = {
         "flow_active",
         "_buffered_partitions",
         "_thread",
+        "_new_consumer_thread",
     ),
-    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": ("_ensure_consumer", "call_thread"),
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": ("_ensure_consumer", "call_thread", "on_start"),
     "faust.transport.drivers.aiokafka:Producer": ("_ensure_producer",),
 }
 """Undocumented names of Faust, by class, that this module overrides or calls."""
@@ -57,11 +59,15 @@ FAUST_NAMES: dict[str, tuple[str, ...]] = {
 AIOKAFKA_NAMES: dict[str, tuple[str, ...]] = {
     "aiokafka:AIOKafkaConsumer": ("highwater", "committed", "beginning_offsets", "end_offsets"),
     "aiokafka:AIOKafkaProducer": ("send",),
+    "aiokafka.consumer.fetcher:Fetcher": ("_get_actions_per_node",),
 }
 
 
 WHILE_BEHIND_S = 0.005
 """How long a fetch may wait for records while partitions are left out because their agent is behind."""
+
+LEFT_OUT_MS = 20
+"""How long the broker may hold a fetch in which partitions are left out because records of theirs wait here."""
 
 
 class FetchBatch:
@@ -108,6 +114,31 @@ class Custodian(Protocol):
         ...
 
 
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread in which aiokafka's consumer runs."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        hold_short_while_left_out(self._ensure_consumer()._fetcher)  # noqa: SLF001
+
+
+def hold_short_while_left_out(fetcher: Any) -> None:
+    """Let the broker hold a fetch for at most `LEFT_OUT_MS` when it does not ask for every partition.
+
+    aiokafka has one fetch under way to a broker. Once records have waited here for 0.1 s it fetches the partitions that
+    have none, with the usual patience of one and a half seconds; if those stay quiet, a busy partition that has been
+    read empty meanwhile is not asked for until then.
+    """
+    usual_ms = fetcher._fetch_max_wait_ms  # noqa: SLF001
+    actions_per_node = fetcher._get_actions_per_node  # noqa: SLF001
+
+    def actions(assignment: Any) -> Any:
+        fetcher._fetch_max_wait_ms = LEFT_OUT_MS if fetcher._records else usual_ms  # noqa: SLF001
+        return actions_per_node(assignment)
+
+    fetcher._get_actions_per_node = actions  # noqa: SLF001
+
+
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """Delivers fetches, keeps one acknowledged offset per partition, commits only what is safe."""
 
@@ -115,6 +146,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._acknowledged: dict[Source, int] = {}
         self._next_round_at = 0.0
         super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     @property
     def custodian(self) -> Custodian:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiokafka
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from faust.app import App
 from faust.tables.recovery import Recovery
 from faust.transport import consumer as faust_consumer
@@ -94,6 +95,14 @@ def test_what_is_committed_comes_from_new_offset_alone() -> None:
 def test_a_fetch_brings_lists_of_records_by_partition() -> None:
     assert "fetched_records" in body(driver.AIOKafkaConsumerThread._fetch_records)
     assert list(inspect.signature(driver.Consumer._getmany).parameters) == ["self", "active_partitions", "timeout"]
+
+
+def test_a_fetch_is_built_from_the_fetchers_patience_and_leaves_out_what_waits_here() -> None:
+    source = body(Fetcher._get_actions_per_node)
+    assert "if tp in self._records" in source
+    assert "self._fetch_max_wait_ms" in source
+    assert "self._get_actions_per_node(assignment)" in body(Fetcher._fetch_requests_routine)
+    assert "await self._consumer.start()" in body(driver.AIOKafkaConsumerThread.on_start)
 
 
 def test_the_drain_loop_waits_with_two_coroutines() -> None:
