@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import orjson
 
 from contracts.condition import Alert, Condition
@@ -17,6 +16,7 @@ from contracts.quarantine import Quarantined
 from contracts.reading import LoggedCommand, Reading, Tick
 from contracts.topics import ALERTS, CONDITIONS, QUARANTINE, TELEMETRY, TWIN
 from contracts.twin import Twin
+from deploy.api.schema import json_schema
 
 
 class Schema(NamedTuple):
@@ -48,19 +48,7 @@ def schema(name: str) -> dict[str, Any]:
         "$id": f"biotwin:{name}:{entry.version}",
         "title": f"BioTwin {name.replace('-', ' ')}",
         "$comment": f"Topic {entry.topic}: {entry.meaning}",
-        **_unindented(msgspec.json.schema(entry.type)),
-    }
-
-
-def _unindented(node: Any) -> Any:
-    """Descriptions are docstrings: their lines carry the source's indentation."""
-    if isinstance(node, list):
-        return [_unindented(inner) for inner in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: " ".join(value.split()) if key == "description" and isinstance(value, str) else _unindented(value)
-        for key, value in node.items()
+        **json_schema(entry.type),
     }
 
 
