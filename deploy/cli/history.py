@@ -8,6 +8,8 @@ import os
 
 def history() -> None:
     """Write history into Parquet files under `history.directory`, until SIGTERM or SIGINT."""
+    import pyarrow as pa
+
     from contracts.metrics import ProcessMetrics
     from deploy.configuration import load_configuration
     from deploy.process import configure_logging, run, serve_metrics
@@ -17,6 +19,8 @@ def history() -> None:
     configure_logging("history")
     # Nobody waits for a file, but writing one takes a core for a moment: alerts on the same machine go first.
     os.nice(10)
+    # Arrow's own allocator keeps several times what a file took for the next one; the system's gives it back.
+    pa.set_memory_pool(pa.system_memory_pool())
     metrics = ProcessMetrics()
     sink = HistorySink(configuration, metrics)
 
