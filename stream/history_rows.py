@@ -18,6 +18,7 @@ import pyarrow as pa
 from contracts import topics
 from contracts.canonical import canonical_hash
 from contracts.signals import Signal, default_registry
+from stream.processor import SourceRecord
 
 HISTORY_TOPICS = (topics.TELEMETRY, topics.TWIN, topics.ALERTS)
 FILE_ORDER = ("key", "t", "offset")
@@ -51,7 +52,7 @@ _ALERTS: tuple[tuple[str, pa.DataType], ...] = tuple(
 )
 
 
-class LoggedRecord(Protocol):
+class LoggedRecord(SourceRecord, Protocol):
     """The part of a Kafka record that goes into history; aiokafka's `ConsumerRecord` fits."""
 
     @property
@@ -59,13 +60,7 @@ class LoggedRecord(Protocol):
     @property
     def partition(self) -> int: ...
     @property
-    def offset(self) -> int: ...
-    @property
     def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
