@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +29,9 @@ LAST_OFFSET = b"biotwin.last_offset"
 ROW_GROUP_ROWS = 50_000
 ROW_GROUP_BYTES = 4 << 20
 ROWS_AT_ONCE = 500
+NEWEST = 16
+"""How many files of a partition are looked at when it is sealed; of a year's thousands the others are finished."""
+
 REPEATING = ("key", "kind", "device", "stream", "session", "rule", "priority", "state", "transition", "stage")
 """Columns in which few values stand often; for the others a dictionary costs more time than it saves space."""
 
@@ -61,10 +63,13 @@ def read_segment(path: Path) -> Segment | None:
     return Segment(path, match["topic"], int(match["partition"]), int(match["first"]), last, metadata.num_rows)
 
 
-def segments(directory: Path, topic: str, partition: int) -> list[Segment]:
-    """The files of one partition in order of their first offset."""
-    found = (read_segment(path) for path in directory.glob(f"{topic}-{partition}-*{SUFFIX}"))
-    return sorted((each for each in found if each is not None and each.topic == topic), key=lambda each: each.first)
+def segments(directory: Path, topic: str, partition: int, newest: int | None = None) -> list[Segment]:
+    """The files of one partition in order of their first offset: all, or the `newest`."""
+    matches = (_NAME.fullmatch(path.name) for path in directory.glob(f"{topic}-{partition}-*{SUFFIX}"))
+    firsts = sorted(int(match["first"]) for match in matches if match is not None and match["topic"] == topic)
+    chosen = firsts if newest is None else firsts[-newest:]
+    found = (read_segment(segment_path(directory, topic, partition, first)) for first in chosen)
+    return [segment for segment in found if segment is not None]
 
 
 @contextmanager
@@ -183,8 +188,8 @@ def merge_backwards(directory: Path, topic: str, partition: int, limit_rows: int
     again only about log2 times. A crash in between leaves rows in two files, which a reader drops by their ids. Call
     with the partition's lock held, while no file of it is growing.
     """
-    removed = _remove_contained(segments(directory, topic, partition))
-    standing = segments(directory, topic, partition)
+    found = segments(directory, topic, partition, NEWEST)
+    standing = _without_contained(found)
     while len(standing) > 1:
         older, newer = standing[-2], standing[-1]
         if older.rows > 2 * newer.rows or older.rows + newer.rows > limit_rows:
@@ -193,19 +198,19 @@ def merge_backwards(directory: Path, topic: str, partition: int, limit_rows: int
             _replace(older.path, [before, after], newer.last)
         newer.path.unlink()
         standing[-2:] = [older._replace(last=newer.last, rows=older.rows + newer.rows)]
-        removed += 1
     _sync_directory(directory)
-    return removed
+    return len(found) - len(standing)
 
 
-def _remove_contained(standing: list[Segment]) -> int:
+def _without_contained(found: list[Segment]) -> list[Segment]:
     """Delete files whose records all stand in the file before them: what a crash within a merge left."""
-    removed = 0
-    for older, newer in pairwise(standing):
-        if newer.last <= older.last:
-            newer.path.unlink()
-            removed += 1
-    return removed
+    kept: list[Segment] = []
+    for segment in found:
+        if kept and segment.last <= kept[-1].last:
+            segment.path.unlink()
+        else:
+            kept.append(segment)
+    return kept
 
 
 def remove_leftovers(directory: Path) -> None:
