@@ -199,7 +199,7 @@ def test_any_bytes_become_a_row(value: bytes | None, key: bytes | None) -> None:
 class Sink:
     """`biotwin history` as a process, on a Kafka and a folder of its own."""
 
-    def __init__(self, bootstrap: str, folder: Path) -> None:
+    def __init__(self, bootstrap: str, folder: Path, seal_after_s: float) -> None:
         self.folder = folder
         self.history = folder / "history"
         settings = {
@@ -207,7 +207,7 @@ class Sink:
             "kafka.session_timeout_s": "6",
             "kafka.heartbeat_s": "1",
             "history.directory": str(self.history),
-            "history.seal_after_s": "1.2",
+            "history.seal_after_s": str(seal_after_s),
             "data": str(folder),
         }
         self._command = [sys.executable, "-m", "deploy.cli"]
@@ -229,8 +229,8 @@ class Sink:
 
 
 @pytest.fixture
-def sink(ward: Any, tmp_path: Path) -> Iterator[Sink]:
-    running = Sink(ward.bootstrap, tmp_path)
+def sink(ward: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sink]:
+    running = Sink(ward.bootstrap, tmp_path, getattr(request, "param", 1.2))
     yield running
     running.close()
 
@@ -276,3 +276,21 @@ async def test_kill_9_at_any_time_loses_and_repeats_nothing(ward: Any, sink: Sin
     assert pc.count_distinct(found["seq"]).as_py() == 8000
     assert sum(offset or 0 for offset in await ward.committed(topics.TELEMETRY, group="biotwin-history")) == 8000
     assert not list(sink.history.glob(".*.tmp"))
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.parametrize("sink", [30.0], indirect=True)
+async def test_rows_deleted_before_their_commit_are_read_from_kafka_again(ward: Any, sink: Sink) -> None:
+    async def visible(count: int) -> bool:
+        return len(read_history(sink.history, topics.TELEMETRY)) >= count
+
+    await produce_readings(ward.bootstrap, 300, 1000)
+    sink.start()
+    await ward.until(lambda: visible(300), 40.0)
+    for path in sink.history.glob("*.parquet"):
+        path.unlink()
+    await produce_readings(ward.bootstrap, 400, 1000)
+    await ward.until(lambda: visible(400), 60.0)
+    found = read_history(sink.history, topics.TELEMETRY)
+    assert found["seq"].to_pylist() == list(range(400))
