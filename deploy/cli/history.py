@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 
 def history() -> None:
@@ -25,6 +26,8 @@ def history() -> None:
     sink = HistorySink(configuration, metrics)
 
     async def main(stop: asyncio.Event) -> None:
+        # The sink writes one file at a time, and every thread that ever wrote one keeps memory for the next.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         with serve_metrics(configuration, metrics, "history", ready=lambda: sink.ready) as endpoint:
             endpoint.set_ready(True)
             await sink.run(stop)
