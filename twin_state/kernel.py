@@ -104,37 +104,38 @@ def _settle(k: Constants, s: Columns, out: Transitions, row: int, until: float, 
     return True
 
 
+@inlined
+def _tell_past_event(
+    k: Constants,
+    s: Columns,
+    out: Transitions,
+    row: int,
+    batch: Batch,
+    j: int,
+    signal: int,
+    value: float,
+    threshold: float,
+    personal: int,
+) -> None:
+    t = batch.t[j]
+    what, rule = b.PAST_EVENT, k.past_event_rule
+    f, i = s.live[row], s.live_identities[row]
+    write(s, out, row, rule, what, b.SETTLED, t, t, batch.reading[j], signal, value, threshold, personal, j, f, i)
+
+
 @compiled
 def _past_event(k: Constants, s: Columns, out: Transitions, row: int, batch: Batch, j: int) -> None:
     """One advisory for a late reading that reports a symptom or would have opened a high-priority condition."""
     if k.past_event_rule < 0:
         return
     f = s.live[row]
-    i = s.live_identities[row]
     session = patient.in_session(k, f)
     for n in range(batch.first[j], batch.first[j] + batch.values[j]):
         signal = batch.signal[n]
         value = batch.value[n]
         if signal == k.special[c.SYMPTOM]:
             if value > 0.0:
-                write(
-                    s,
-                    out,
-                    row,
-                    k.past_event_rule,
-                    b.PAST_EVENT,
-                    b.SETTLED,
-                    batch.t[j],
-                    batch.t[j],
-                    batch.reading[j],
-                    signal,
-                    value,
-                    1.0,
-                    0,
-                    j,
-                    f,
-                    i,
-                )
+                _tell_past_event(k, s, out, row, batch, j, signal, value, 1.0, 0)
                 return
             continue
         if batch.quality[n] < k.quality_floor:
@@ -148,24 +149,7 @@ def _past_event(k: Constants, s: Columns, out: Transitions, row: int, batch: Bat
                 continue
             threshold, personal = threshold_of(k, f, rule, batch.t[j])
             if k.rule_value[rule, c.SENSE] * (value - threshold) >= 0.0:
-                write(
-                    s,
-                    out,
-                    row,
-                    k.past_event_rule,
-                    b.PAST_EVENT,
-                    b.SETTLED,
-                    batch.t[j],
-                    batch.t[j],
-                    batch.reading[j],
-                    signal,
-                    value,
-                    threshold,
-                    personal,
-                    j,
-                    f,
-                    i,
-                )
+                _tell_past_event(k, s, out, row, batch, j, signal, value, threshold, personal)
                 return
 
 
