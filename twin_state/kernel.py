@@ -46,7 +46,7 @@ from twin_state.conditions import (
     write,
 )
 from twin_state.constants import Constants
-from twin_state.fold import fold_node
+from twin_state.fold import ALL_CHANNELS, fold_node
 from twin_state.models import patient
 
 NEXT_ROW, UNSETTLED_ROW = 14, 12
@@ -190,7 +190,9 @@ def _arrive(k: Constants, s: Columns, out: Transitions, batch: Batch, j: int) ->
         if batch.values[j] == 0:
             bound = k.settling_s
     on_time = command or t >= max(s.row_time[row, CLOCK] - bound, s.row_time[row, WATERMARK])
-    seen = duplicates.check(s, row, batch.source[j], batch.session[j], batch.sequence[j], batch.hashed[j] == 1, on_time)
+    seen = duplicates.check(
+        s, row, batch.source[j, b.STREAM], batch.session[j], batch.sequence[j], batch.hashed[j] == 1, on_time
+    )
     if seen == duplicates.REPEAT:
         s.counters[b.DUPLICATES] += 1
         return
@@ -257,7 +259,8 @@ def _tick_row(k: Constants, s: Columns, out: Transitions, row: int, t: float, cl
     if out.number.shape[0] - s.counters[FILLED] < room_to_arrive(k):
         return False
     before = s.counters[FILLED]
-    advance(k, s, out, row, f, s.live_identities[row], s.row_time[row, CLOCK] + waited, j, FOLD_TICK)
+    now = s.row_time[row, CLOCK] + waited
+    advance(k, s, out, row, f, s.live_identities[row], now, ALL_CHANNELS, j, FOLD_TICK)
     if s.counters[FILLED] > before:
         s.row_number[row, DIRTY] = 1
         s.row_number[row, UNPUBLISHED] = 1
