@@ -123,7 +123,7 @@ async def read_all(configuration: Configuration, topic: str) -> list[Any]:
 async def readings(configuration: Configuration) -> Counter[tuple[str, int]]:
     """How often each (device, seq) stands in `telemetry`."""
     values = [orjson.loads(record.value) for record in await read_all(configuration, TELEMETRY)]
-    return Counter((value["device"], value["seq"]) for value in values)
+    return Counter((value["device"], value["seq"]) for value in values if value["kind"] == "reading")
 
 
 def expected(count: int, device_count: int = len(DEVICES)) -> set[tuple[str, int]]:
@@ -144,12 +144,19 @@ async def test_readings_arrive_once_by_patient_and_what_is_refused_stands_in_qua
             await client.publish(f"{prefix}/far/too/deep/topic", reading(1), qos=1)
             await client.publish(f"{prefix}/alerts/high/p1", b"{}", qos=1)
             await client.publish(f"{prefix}/device-0/status", b'{"state":"online"}', qos=1)
-        await eventually(lambda: service.writer.records_acknowledged == 203, "all records are in Kafka")
+            await client.publish(f"{prefix}/stranger/status", b'{"state":"offline"}', qos=1)
+        await eventually(lambda: service.writer.records_acknowledged == 204, "all records are in Kafka")
         await eventually(lambda: service.session.unacknowledged == 0, "all messages are acknowledged")
     assert await readings(configuration) == dict.fromkeys(expected(40), 1)
+    statuses = []
     for record in await read_all(configuration, TELEMETRY):
-        assert record.key == f"p-{orjson.loads(record.value)['device']}".encode()
-        assert dict(record.headers)["ce_type"] == b"biotwin.reading.v1"
+        body = orjson.loads(record.value)
+        assert record.key == f"p-{body['device']}".encode()
+        if body["kind"] == "device":
+            statuses.append((body["device"], body["state"], dict(record.headers)))
+        else:
+            assert dict(record.headers)["ce_type"] == b"biotwin.reading.v1"
+    assert statuses == [("device-0", "online", {})], "a status of a stranger concerns no patient"
     refused = [msgspec.json.decode(r.value, type=Quarantined) for r in await read_all(configuration, QUARANTINE)]
     assert {r.reason for r in refused} == {Reason.NOT_UTF8, Reason.UNBOUND_DEVICE, Reason.UNKNOWN_TOPIC}
 
