@@ -24,10 +24,11 @@ from loadtest.alarm_scoring import (
     tally,
     worst_tenth_share,
 )
-from loadtest.labelled_ward import START_T, BoolArray, Event, IntArray, LabelledWard
+from loadtest.labelled_ward import BoolArray, IntArray, LabelledWard
 from loadtest.physiology import FloatArray
 from loadtest.threshold_alarms import MINUTE_S, MinuteValues
 from loadtest.ward_batches import Arrivals, WardRecords, closing_tick, join, ticks
+from loadtest.ward_events import START_T, Event
 from stream.model_sets import ModelSet, model_set
 
 SEEDS: dict[str, tuple[int, ...]] = {"tuning": (101, 102, 103), "reporting": (201, 202, 203)}

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from loadtest.labelled_ward import START_T, BoolArray, Event, IntArray, LabelledWard
+from loadtest.labelled_ward import BoolArray, IntArray, LabelledWard
 from loadtest.physiology import DAY_S, FloatArray
 from loadtest.threshold_alarms import MINUTE_S, MinuteValues
+from loadtest.ward_events import START_T, Event
 
 WINDOW_S = 1800.0
 """How long after its onset an event may be matched."""

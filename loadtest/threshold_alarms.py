@@ -20,8 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from loadtest.labelled_ward import START_T, BoolArray, Chunk, Spots
+from loadtest.labelled_ward import BoolArray, Chunk, Spots
 from loadtest.physiology import FloatArray
+from loadtest.ward_events import START_T
 
 MINUTE_S = 60.0
 QUALITY_FLOOR = 0.5

@@ -1,7 +1,7 @@
 """The labelled ward as the twin's columns: what its devices and people send, in order of arrival, with ticks between.
 
 `twin_state.apply` takes the columns as they are; that the product's own decoder makes the same of the same readings as
-JSON is a test. Nothing is decoded, so that a week of 200 patients takes a minute and not an hour.
+JSON is a test. Nothing is written and decoded again: that would take longer than all that decides.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy.typing as npt
 from contracts.command import Admit, Limits, News2, PatientCommand, Session
 from contracts.identity import reading_identities, session_identity, source_identity, text_identity
 from contracts.signals import Registry
-from loadtest.labelled_ward import START_T, BoolArray, Chunk, IntArray, LabelledWard, Spots
+from loadtest.labelled_ward import BoolArray, Chunk, IntArray, LabelledWard, Spots
 from loadtest.physiology import FloatArray
+from loadtest.ward_events import START_T
 from loadtest.ward_table import pair
 from stream.decode import COMMAND_SOURCE, command_arguments, signed
 from twin_state import batch as b

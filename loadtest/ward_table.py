@@ -131,7 +131,13 @@ TABLE: dict[str, tuple[Entry, ...]] = {
         Entry("exercise_rate", 1.5, "a patient-day", "walking or physiotherapy between 8 and 20 o'clock", "chosen"),
         Entry("exercise_session_share", 0.3, "of exercise", "announced as a session", "chosen"),
         Entry("exercise_s", (300.0, 1500.0), "s", "length", "chosen"),
-        Entry("exercise_power_w", (30.0, 90.0), "W", "load; 0.3 to 0.5 bpm/W, tau 30 s on, 90 s off", "simulation.md"),
+        Entry(
+            "exercise_power_w",
+            (20.0, 60.0),
+            "W",
+            "load; 0.3 to 0.5 bpm/W, tau 30 s on, 90 s off",
+            "chosen: walking; response: simulation.md",
+        ),
     ),
     "Measurement": (
         Entry(

@@ -102,7 +102,7 @@ def alarms(
     from deploy.errors import UserError
     from loadtest.alarm_bench import SEEDS, run_bench
     from loadtest.alarm_report import report_lines
-    from loadtest.labelled_ward import START_T
+    from loadtest.ward_events import START_T
     from stream.model_sets import model_set
     from stream.processors import alert_rules
 

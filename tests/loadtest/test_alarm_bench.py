@@ -22,7 +22,7 @@ from loadtest.alarm_bench import GOALS, reference_rules, run_bench
 from loadtest.alarm_report import report_lines
 from loadtest.alarm_run import AlarmLog, AlarmRun
 from loadtest.alarm_scoring import Span, score
-from loadtest.labelled_ward import START_T, Event, LabelledWard, Spots
+from loadtest.labelled_ward import LabelledWard, Spots
 from loadtest.threshold_alarms import MinuteValues
 from loadtest.ward_batches import (
     DEVICES,
@@ -36,6 +36,7 @@ from loadtest.ward_batches import (
     pseudonym,
     ticks,
 )
+from loadtest.ward_events import START_T, Event
 from stream.decode import signed
 from stream.evidence import condition_bytes
 from stream.model_sets import model_set

@@ -13,13 +13,14 @@ import pytest
 
 from contracts.signals import default_registry
 from deploy import ward_document
-from loadtest import labelled_ward, ward_batches
+from loadtest import labelled_ward, ward_batches, ward_events
 from loadtest.alarm_bench import PLAIN_RATE, PLAIN_SENSITIVITY, SEEDS
 from loadtest.alarm_scoring import Span, rates, score, seen_events, tally
-from loadtest.labelled_ward import SHAPES, START_T, Bouts, Chunk, Event, LabelledWard, event_course, exertion
+from loadtest.labelled_ward import Bouts, Chunk, LabelledWard
 from loadtest.physiology import DAY_S
 from loadtest.threshold_alarms import MinuteValues
 from loadtest.ward_batches import WardRecords
+from loadtest.ward_events import SHAPES, START_T, Event, event_course, exertion
 from loadtest.ward_table import TABLE, number, pair
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -79,9 +80,10 @@ def test_every_row_of_the_table_is_used_and_has_a_source(monkeypatch: pytest.Mon
         used.add(name)
         return pair(name)
 
-    for module in (labelled_ward, ward_batches):
+    for module in (labelled_ward, ward_events, ward_batches):
         monkeypatch.setattr(module, "pair", used_pair)
-    monkeypatch.setattr(labelled_ward, "number", used_number)
+    for module in (labelled_ward, ward_events):
+        monkeypatch.setattr(module, "number", used_number)
     made = LabelledWard(40, 14.0, 3)
     for chunk in made.chunks():
         if any(event.kind == "tachyarrhythmia" and event.begin_t < chunk.t[-1] for event in made.events):
