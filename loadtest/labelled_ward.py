@@ -114,7 +114,7 @@ class LabelledWard:
         for patient in np.flatnonzero(rng.random(self.patients) < number("apnoea_share")).tolist():
             for night in range(nights):
                 for _ in range(rng.poisson(number("apnoea_bouts"))):
-                    begin = START_T + (night * 24 - 2 + rng.uniform(0.0, 8.0)) * 3600.0
+                    begin = START_T + ((night - 1) * 24.0 + rng.uniform(*pair("apnoea_hours"))) * 3600.0
                     columns.add(
                         patient, begin, begin + rng.uniform(*pair("apnoea_bout_s")), rng.random(), flagged=False
                     )
@@ -172,18 +172,20 @@ class LabelledWard:
         return columns.bouts()
 
     def _cuff_schedule(self, rng: np.random.Generator) -> FloatArray:
+        morning, evening = pair("cuff_day_hours")
         at = START_T + rng.uniform(0.0, number("cuff_night_s"))
         times = []
         while at < self.end_t:
             times.append(at)
             hour = (at - START_T) % DAY_S / 3600.0
-            at += number("cuff_day_s") if 7.0 <= hour < 23.0 else number("cuff_night_s")
+            at += number("cuff_day_s") if morning <= hour < evening else number("cuff_night_s")
         return np.array(times)
 
     def _round_schedule(self, rng: np.random.Generator) -> FloatArray:
-        first = START_T + rng.uniform(0.0, 1800.0)
+        spread_s = number("round_spread_s")
+        first = START_T + rng.uniform(0.0, spread_s)
         count = int(np.ceil((self.end_t - first) / number("round_s")))
-        times = first + np.arange(count) * number("round_s") + rng.uniform(0.0, 1800.0, count)
+        times = first + np.arange(count) * number("round_s") + rng.uniform(0.0, spread_s, count)
         return times[times < self.end_t]
 
     def chunks(self) -> Iterator[Chunk]:
@@ -203,11 +205,11 @@ class LabelledWard:
 
 def _draw_patients(rng: np.random.Generator, n: int) -> tuple[Resting, BoolArray]:
     population = Population(
-        heart_rate=Spread(*pair("heart_rate"), 52.0, 104.0),
-        spo2=Spread(*pair("spo2"), 93.0, 99.0),
-        respiratory_rate=Spread(*pair("respiratory_rate"), 12.5, 20.5),
-        temperature=Spread(*pair("temperature"), 36.2, 37.6),
-        systolic=Spread(*pair("systolic"), 108.0, 170.0),
+        heart_rate=Spread(*pair("heart_rate"), *pair("heart_rate_kept")),
+        spo2=Spread(*pair("spo2"), *pair("spo2_kept")),
+        respiratory_rate=Spread(*pair("respiratory_rate"), *pair("respiratory_rate_kept")),
+        temperature=Spread(*pair("temperature"), *pair("temperature_kept")),
+        systolic=Spread(*pair("systolic"), *pair("systolic_kept")),
     )
     resting = draw_resting(rng, n, population)
     hypercapnic = rng.random(n) < number("hypercapnic_share")
@@ -265,7 +267,7 @@ class _Walk:
         respiratory_rate += moving * (bias + sd * noise[:, 1])
         spo2 = truth.spo2 + rng.normal(0.0, number("noise_spo2"), shape)
         spo2 -= moving * number("motion_spo2") * np.abs(noise[:, 2])
-        patch_quality, oximeter_quality = np.full(shape, 0.95), np.full(shape, 0.95)
+        patch_quality, oximeter_quality = (np.full(shape, number("usual_quality")) for _ in range(2))
         for which, at, patient in self._each(ward.probe, t):
             spo2[at, patient] -= ward.probe.size[which]
             if ward.probe.flagged[which]:
@@ -355,7 +357,7 @@ class _Walk:
         patient, at = patient[taken], at[taken]
         step = ((at - t[0]) // self.ward.period_s).astype(np.int64)
         true = np.stack([truth.systolic_pressure[step, patient], truth.diastolic_pressure[step, patient]], axis=1)
-        off = self._spot.uniform(30.0, 60.0, len(at)) * self._spot.choice((-1.0, 1.0), len(at))
+        off = self._spot.uniform(*pair("cuff_artefact"), len(at)) * self._spot.choice((-1.0, 1.0), len(at))
         wrong = self._spot.random(len(at)) < number("cuff_artefact_share")
         noise = self._spot.normal(0.0, number("noise_pressure"), true.shape) + np.where(wrong, off, 0.0)[:, None]
         return Spots(patient, at, (true + noise).clip(30.0, 290.0).round(), true)
@@ -375,7 +377,7 @@ class _Walk:
             [truth.body_temperature[step, patient], consciousness(sepsis), oxygen], axis=1, dtype=np.float64
         )
         value = true.copy()
-        value[:, 0] = np.round(true[:, 0] + self._spot.normal(0.0, 0.1, len(at)), 1)
+        value[:, 0] = np.round(true[:, 0] + self._spot.normal(0.0, number("noise_temperature"), len(at)), 1)
         return Spots(patient, at, value, true)
 
 

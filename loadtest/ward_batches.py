@@ -18,13 +18,10 @@ from contracts.signals import Registry
 from loadtest.labelled_ward import BoolArray, Chunk, IntArray, LabelledWard, Spots
 from loadtest.physiology import FloatArray
 from loadtest.ward_events import START_T
-from loadtest.ward_table import pair
+from loadtest.ward_table import number, pair
 from stream.decode import COMMAND_SOURCE, command_arguments, signed
 from twin_state import batch as b
 from twin_state.batch import Batch
-
-SPO2_FLOOR = 88.0
-"""Ordered for patients with hypercapnia: their target is 88 to 92 %."""
 
 TICK_S = 1.0
 """As a worker writes them."""
@@ -168,7 +165,7 @@ class WardRecords:
             received_at=spots.t,
             signal=signal,
             value=wide,
-            quality=np.full((n, WIDTH), 0.95),
+            quality=np.full((n, WIDTH), number("usual_quality")),
         )
 
     def _delivered(self, records: Records) -> Records:
@@ -212,13 +209,13 @@ class WardRecords:
             yield Admit(id=f"admit-{patient}", t=before, age_years=int(ward.age_years[patient]), **common)
             if ward.hypercapnic[patient]:
                 yield News2(id=f"news2-{patient}", t=before, spo2_scale=2, **common)
-                yield Limits(id=f"limits-{patient}", t=before, spo2_floor=SPO2_FLOOR, **common)
-        for number, event in enumerate(ward.events):
+                yield Limits(id=f"limits-{patient}", t=before, spo2_floor=number("hypercapnic_floor"), **common)
+        for n, event in enumerate(ward.events):
             if event.session:
                 common = {"patient": pseudonym(event.patient), "author": "labelled ward"}
-                yield Session(id=f"start-{number}", t=event.begin_t, phase="start", **common)
+                yield Session(id=f"start-{n}", t=event.begin_t, phase="start", **common)
                 if event.end_t < ward.end_t:
-                    yield Session(id=f"end-{number}", t=event.end_t, phase="end", **common)
+                    yield Session(id=f"end-{n}", t=event.end_t, phase="end", **common)
 
 
 def _no_records(n: int) -> Records:

@@ -52,8 +52,12 @@ def event_course(event: Event, t: FloatArray) -> FloatArray:
     if event.shape == "slow":
         rise = 0.5 - 0.5 * np.cos(np.pi * rise)
     if event.shape == "stuttering":
-        period = 1200.0 + 1200.0 * (event.plateau_s % 997.0) / 997.0
-        rise = rise * (1.0 - 0.5 * np.sin(np.pi * np.maximum(since - event.rise_s, 0.0) / period) ** 2)
+        # A period of its own for each event, from a number it has anyway.
+        shortest, longest = pair("stuttering_period_s")
+        period = shortest + (longest - shortest) * (event.plateau_s % 997.0) / 997.0
+        rise = rise * (
+            1.0 - number("stuttering_fall") * np.sin(np.pi * np.maximum(since - event.rise_s, 0.0) / period) ** 2
+        )
     fall = np.clip((event.end_t - t) / event.fall_s, 0.0, 1.0)
     return np.minimum(rise, fall)
 
@@ -70,7 +74,7 @@ def plan_events(rng: np.random.Generator, patients: int, end_t: float) -> Iterat
             if event.onset_t + 1800.0 < end_t:
                 yield event
             free_from = event.end_t + number("event_gap_s")
-        for start in _daytime(rng, end_t, number("exercise_rate"), 8, 20):
+        for start in _daytime(rng, end_t, number("exercise_rate"), pair("exercise_hours")):
             length = rng.uniform(*pair("exercise_s"))
             yield Event(
                 patient,
@@ -93,7 +97,7 @@ def _draw_event(rng: np.random.Generator, patient: int, begin_t: float, rates: l
     shape: Shape = "sudden"
     kind: EventKind
     if group == 0:
-        kind = "sepsis" if rng.random() < 0.5 else "respiratory_failure"
+        kind = "sepsis" if rng.random() < number("sepsis_share") else "respiratory_failure"
         shape = SHAPES[int(rng.integers(len(SHAPES)))]
         name, size, least = "deterioration", _skewed(rng, pair("severity")), pair("severity")[0]
         rise_s = rng.uniform(*pair(f"{shape}_rise_s"))
@@ -102,7 +106,7 @@ def _draw_event(rng: np.random.Generator, patient: int, begin_t: float, rates: l
         size, least = _skewed(rng, pair("desaturation_depth")), pair("desaturation_depth")[0]
         rise_s = rng.uniform(*pair("desaturation_rise_s"))
     else:
-        kind = "tachyarrhythmia" if rng.random() < 0.75 else "bradycardia"
+        kind = "tachyarrhythmia" if rng.random() < number("tachyarrhythmia_share") else "bradycardia"
         name = "arrhythmia"
         size, rise_s = rng.uniform(*pair(kind)), rng.uniform(*pair("arrhythmia_rise_s"))
         least = 0.5 * size
@@ -124,12 +128,12 @@ def _draw_event(rng: np.random.Generator, patient: int, begin_t: float, rates: l
     )
 
 
-def _daytime(rng: np.random.Generator, end_t: float, a_day: float, from_hour: int, to_hour: int) -> FloatArray:
-    """Times between two hours of the day, `a_day` on average."""
+def _daytime(rng: np.random.Generator, end_t: float, a_day: float, hours: tuple[float, float]) -> FloatArray:
+    """Times between two hours of the day, `a_day` of them on average."""
     days = int(np.ceil((end_t - START_T) / DAY_S))
     count = rng.poisson(a_day * days)
     day = rng.integers(0, days, count)
-    times = START_T + day * DAY_S + rng.uniform(from_hour, to_hour, count) * 3600.0
+    times = START_T + day * DAY_S + rng.uniform(*hours, count) * 3600.0
     return np.sort(times[times < end_t])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-WARD_STUDY = "Aagaard et al., Hosp Pract 2023, doi:10.1080/21548331.2023.2298185"
 VAN_ROSSUM = "van Rossum et al., J Clin Monit Comput 2021, doi:10.1007/s10877-021-00666-4"
 DUUS = "Duus et al., Acta Anaesthesiol Scand 2018, doi:10.1111/aas.13173"
 BRETELER = "Breteler et al., Anesthesiology 2020;132:424"
@@ -31,22 +30,26 @@ class Entry(NamedTuple):
 
 TABLE: dict[str, tuple[Entry, ...]] = {
     "Patients": (
-        Entry(
-            "heart_rate", (80.0, 9.0), "1/min, mean and sd", "resting, kept within 52 to 104", "chosen: after surgery"
-        ),
-        Entry("respiratory_rate", (16.5, 1.8), "1/min, mean and sd", "resting, kept within 12.5 to 20.5", "chosen"),
+        Entry("heart_rate", (80.0, 9.0), "1/min, mean and sd", "resting", "chosen: after surgery"),
+        Entry("heart_rate_kept", (52.0, 104.0), "1/min", "where the draw is cut off", "chosen"),
+        Entry("respiratory_rate", (16.5, 1.8), "1/min, mean and sd", "resting", "chosen"),
+        Entry("respiratory_rate_kept", (12.5, 20.5), "1/min", "where the draw is cut off", "chosen"),
         Entry(
             "spo2",
             (96.3, 1.1),
             "%, mean and sd",
-            "resting, kept within 93 to 99",
+            "resting",
             f"chosen; below 92 % at some time in 98 % of patients: {DUUS}",
         ),
-        Entry("temperature", (36.9, 0.25), "Cel, mean and sd", "resting, kept within 36.2 to 37.6", "chosen"),
-        Entry("systolic", (130.0, 12.0), "mm[Hg], mean and sd", "resting, kept within 108 to 170", "chosen"),
+        Entry("spo2_kept", (93.0, 99.0), "%", "where the draw is cut off", "chosen"),
+        Entry("temperature", (36.9, 0.25), "Cel, mean and sd", "resting", "chosen"),
+        Entry("temperature_kept", (36.2, 37.6), "Cel", "where the draw is cut off", "chosen"),
+        Entry("systolic", (130.0, 12.0), "mm[Hg], mean and sd", "resting", "chosen"),
+        Entry("systolic_kept", (108.0, 170.0), "mm[Hg]", "where the draw is cut off", "chosen"),
         Entry("age_years", (45.0, 90.0), "years", "uniform", "chosen: adults after surgery or acutely ill"),
-        Entry("hypercapnic_share", 0.05, "of patients", "SpO2 scale 2 ordered, with a floor of 88 %", "chosen"),
+        Entry("hypercapnic_share", 0.05, "of patients", "SpO2 scale 2 is ordered", "chosen"),
         Entry("hypercapnic_spo2", (90.5, 0.8), "%, mean and sd", "their resting SpO2", f"target 88 to 92 %: {NEWS2}"),
+        Entry("hypercapnic_floor", 88.0, "%", "ordered as their SpO2 floor", "lower end of their target"),
         Entry("oxygen_share", 0.08, "of patients", "on oxygen throughout", "chosen, as in the demonstration ward"),
     ),
     "Slow physiological variation": (
@@ -56,7 +59,8 @@ TABLE: dict[str, tuple[Entry, ...]] = {
         Entry("drift_spo2", 0.6, "%, sd", "drift of SpO2", "chosen"),
         Entry("drift_systolic", 7.0, "mm[Hg], sd", "drift of systolic pressure", "chosen"),
         Entry("apnoea_share", 0.258, "of patients", "with sleep-disordered breathing (AHI above 15)", CHUNG),
-        Entry("apnoea_bouts", 3.0, "a night", "bouts of breathing pauses between 22 and 6 o'clock", "chosen"),
+        Entry("apnoea_bouts", 3.0, "a night", "bouts of breathing pauses", "chosen"),
+        Entry("apnoea_hours", (22.0, 30.0), "h of the day", "when they fall", "chosen: night"),
         Entry("apnoea_bout_s", (1200.0, 3600.0), "s", "length of a bout", "chosen"),
         Entry("apnoea_cycle_s", (70.0, 130.0), "s", "from one pause to the next", "chosen: 28 to 51 an hour"),
         Entry("apnoea_depth", (4.0, 9.0), "%", "fall of SpO2 in each", "4 % or more counts: Chest 2008;133:1128"),
@@ -66,9 +70,10 @@ TABLE: dict[str, tuple[Entry, ...]] = {
             "deterioration_rate",
             0.108,
             "a patient-day",
-            "sepsis or respiratory failure, half each",
+            "sepsis or respiratory failure",
             f"18 adverse events in 3999 h: {VAN_ROSSUM}",
         ),
+        Entry("sepsis_share", 0.5, "of deteriorations", "the others are respiratory failure", "chosen"),
         Entry(
             "desaturation_rate",
             0.183,
@@ -80,9 +85,10 @@ TABLE: dict[str, tuple[Entry, ...]] = {
             "arrhythmia_rate",
             0.02,
             "a patient-day",
-            "sudden tachyarrhythmia (3 of 4) or bradycardia",
+            "tachyarrhythmia or bradycardia",
             "8 % in 4 days; 0.4 to 12 % after non-cardiothoracic surgery: ISRN Cardiol 2011;203179",
         ),
+        Entry("tachyarrhythmia_share", 0.75, "of arrhythmias", "the others are bradycardia", "chosen"),
         Entry("event_gap_s", 6 * 3600.0, "s", "least time between two adverse events of a patient", "chosen"),
         Entry(
             "severity",
@@ -91,22 +97,30 @@ TABLE: dict[str, tuple[Entry, ...]] = {
             "size of a deterioration: square of a uniform draw",
             "chosen: moderate ones are more frequent",
         ),
-        Entry("sudden_rise_s", (60.0, 300.0), "s", "deterioration, shape sudden (a quarter): straight rise", "chosen"),
-        Entry("gradual_rise_s", (1800.0, 5400.0), "s", "shape gradual (a quarter): straight rise", "chosen"),
+        Entry(
+            "sudden_rise_s",
+            (60.0, 300.0),
+            "s",
+            "shape sudden: straight rise; the four shapes of deterioration are equally frequent",
+            "chosen",
+        ),
+        Entry("gradual_rise_s", (1800.0, 5400.0), "s", "shape gradual: straight rise", "chosen"),
         Entry(
             "slow_rise_s",
             (3 * 3600.0, 8 * 3600.0),
             "s",
-            "shape slow (a quarter): half-cosine rise",
+            "shape slow: half-cosine rise",
             "changes 6 to 12 h ahead: J Clin Monit Comput 2015, doi:10.1007/s10877-015-9790-8",
         ),
         Entry(
             "stuttering_rise_s",
             (300.0, 900.0),
             "s",
-            "shape stuttering (a quarter): then falls to half and back every 20 to 40 min",
+            "shape stuttering: straight rise, then falls and comes back again and again",
             "chosen",
         ),
+        Entry("stuttering_period_s", (1200.0, 2400.0), "s", "from one fall to the next", "chosen"),
+        Entry("stuttering_fall", 0.5, "of its size", "how far it falls in between", "chosen"),
         Entry("deterioration_plateau_s", (2 * 3600.0, 8 * 3600.0), "s", "time at its full size", "chosen"),
         Entry("deterioration_fall_s", (3600.0, 3 * 3600.0), "s", "recovery under treatment", "chosen"),
         Entry(
@@ -128,7 +142,8 @@ TABLE: dict[str, tuple[Entry, ...]] = {
         Entry("arrhythmia_plateau_s", (1200.0, 6 * 3600.0), "s", "length", "chosen"),
     ),
     "Exercise, no adverse event": (
-        Entry("exercise_rate", 1.5, "a patient-day", "walking or physiotherapy between 8 and 20 o'clock", "chosen"),
+        Entry("exercise_rate", 1.5, "a patient-day", "walking or physiotherapy", "chosen"),
+        Entry("exercise_hours", (8.0, 20.0), "h of the day", "when it begins", "chosen"),
         Entry("exercise_session_share", 0.3, "of exercise", "announced as a session", "chosen"),
         Entry("exercise_s", (300.0, 1500.0), "s", "length", "chosen"),
         Entry(
@@ -147,28 +162,29 @@ TABLE: dict[str, tuple[Entry, ...]] = {
             "chest patch (heart and respiratory rate) and oximeter (SpO2), each a device",
             "chosen: wearables report each 4 to 60 s",
         ),
-        Entry(
-            "cuff_day_s", 1800.0, "s", "cuff pressure from 7 to 23 o'clock", "chosen: ambulatory cuff, each half hour"
-        ),
+        Entry("cuff_day_s", 1800.0, "s", "cuff pressure by day", "chosen: ambulatory cuff, each half hour"),
         Entry("cuff_night_s", 3600.0, "s", "cuff pressure at night", "chosen"),
+        Entry("cuff_day_hours", (7.0, 23.0), "h of the day", "what counts as day", "chosen"),
         Entry("cuff_success_share", 0.384, "of cuff readings", "that succeed", f"completeness: {AREIA}"),
         Entry("round_s", 6 * 3600.0, "s", "temperature, consciousness, oxygen by a nurse", f"4 to 12 h: {NEWS2}"),
+        Entry("round_spread_s", 1800.0, "s", "by how much a round may be later", "chosen"),
+        Entry("noise_temperature", 0.1, "Cel, sd", "of one value", "chosen"),
         Entry(
             "noise_heart_rate",
             1.6,
             "1/min, sd",
             "of one value",
-            f"limits of agreement -0.5 to 3.3 to -6.3 to 8.4: {BRETELER}",
+            f"chosen within sd 1.0 to 3.8 (limits of agreement -0.5 to 3.3, -6.3 to 8.4): {BRETELER}",
         ),
         Entry(
             "noise_respiratory_rate",
             1.2,
             "1/min, sd",
             "of one value, at rest",
-            f"limits -4.7 to 4.4 with motion: {BRETELER}",
+            f"chosen below sd 2.3 (limits of agreement -4.7 to 4.4), which has motion in it: {BRETELER}",
         ),
-        Entry("noise_spo2", 0.7, "%, sd", "of one value, at rest", "below the 2 % that ISO 80601-2-61 devices claim"),
-        Entry("noise_pressure", 4.0, "mm[Hg], sd", "of one cuff value", "within 8, ISO 81060-2"),
+        Entry("noise_spo2", 0.7, "%, sd", "of one value, at rest", "chosen, within the 4 % that ISO 80601-2-61 allows"),
+        Entry("noise_pressure", 4.0, "mm[Hg], sd", "of one cuff value", "chosen, within the 8 that ISO 81060-2 allows"),
         Entry("network_delay_s", (0.1, 2.0), "s", "from measurement to arrival", "chosen, within the lateness bound"),
     ),
     "Motion and artefacts": (
@@ -204,8 +220,10 @@ TABLE: dict[str, tuple[Entry, ...]] = {
             "that the device flags with poor quality, from beginning to end",
             "18 % by an oximeter, 95 % by pulse-heart rate comparison: Eur J Pediatr 1997, doi:10.1007/s004310050719",
         ),
-        Entry("flagged_quality", 0.25, "0..1", "quality of a flagged value, else 0.95", "chosen"),
-        Entry("cuff_artefact_share", 0.02, "of cuff readings", "off by 30 to 60 mm[Hg]", "chosen"),
+        Entry("flagged_quality", 0.25, "0..1", "quality of a flagged value", "chosen"),
+        Entry("usual_quality", 0.95, "0..1", "quality of any other value", "chosen"),
+        Entry("cuff_artefact_share", 0.02, "of cuff readings", "that are wrong", "chosen"),
+        Entry("cuff_artefact", (30.0, 60.0), "mm[Hg]", "error of such a reading, up or down", "chosen"),
     ),
     "Dropouts": (
         Entry(

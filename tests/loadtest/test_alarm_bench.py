@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import orjson
 import pytest
+from typer.testing import CliRunner
 
-from alerts.rules import RuleSet, default_rules
+from alerts.rules import RuleSet, default_rules, default_rules_toml, parse_rules
 from contracts.canonical import canonical_bytes
 from contracts.condition import Alert, AlertState, Condition, Provenance, to_builtins
 from contracts.configuration import Configuration
 from contracts.identity import text_identity
 from contracts.topics import CONDITIONS
-from loadtest.alarm_bench import GOALS, reference_rules, run_bench
+from deploy.cli.bench import app
+from deploy.errors import UserError
+from loadtest.alarm_bench import GOALS, _delays, reference_rules, run_bench
 from loadtest.alarm_report import report_lines
-from loadtest.alarm_run import AlarmLog, AlarmRun
-from loadtest.alarm_scoring import Span, score
+from loadtest.alarm_run import Alarm, AlarmLog, AlarmRun
+from loadtest.alarm_scoring import Span, Tally, intervals, rates, score, worst_tenth_share
 from loadtest.labelled_ward import LabelledWard, Spots
 from loadtest.threshold_alarms import MinuteValues
 from loadtest.ward_batches import (
@@ -145,16 +149,42 @@ def test_repeats_disorder_cuts_and_a_restart_change_no_settled_alert() -> None:
     disturbed = arrived(join([sent._replace(received_at=late), again]))
     run = AlarmRun(CLINICAL, rules(), PATIENTS)
     arrivals = Arrivals(PATIENTS)
-    told: list[tuple[Condition, list[Alert]]] = []
+    heard: list[tuple[Condition, list[Alert]]] = []
     edges = [0, *sorted(rng.integers(1, len(disturbed.t), 40).tolist()), len(disturbed.t)]
     for number, (begin, end) in enumerate(pairwise(edges)):
-        told += run.take(arrivals.batch(disturbed.take(np.arange(begin, end)), run.rows))
+        heard += run.take(arrivals.batch(disturbed.take(np.arange(begin, end)), run.rows))
         if number % 10 == 5:
             run.store = restored(run.store)
     assert len(repeated) > 500
     assert run.store.counters()["late"] == 0
-    assert settled(told) == settled(undisturbed)
+    assert settled(heard) == settled(undisturbed)
     assert len(settled(undisturbed)) > 20
+
+
+def test_repeats_gaps_restarts_and_late_data_alone_raise_no_alarm_in_patients_who_are_well() -> None:
+    rng = np.random.default_rng(2)
+    sent = records()
+    normal = {"heart_rate": 75.0, "respiratory_rate": 15.0, "spo2": 97.0, "body_temperature": 36.8}
+    normal |= {"systolic_pressure": 125.0, "diastolic_pressure": 75.0, "consciousness": 0.0, "supplemental_oxygen": 0.0}
+    value = sent.value.copy()
+    for name, usual in normal.items():
+        value[(sent.signal == CLINICAL.registry.index[name]) & (sent.kind == b.READING)[:, None]] = usual
+    readings = sent.kind == b.READING
+    # Ten minutes of every forty are missing; a tenth of the rest comes up to ten minutes late, a tenth twice.
+    kept = ~readings | ((sent.t + 400.0 * sent.patient) % 2400.0 >= 600.0)
+    late = readings & (rng.random(len(sent.t)) < 0.1)
+    received_at = sent.received_at + np.where(late, rng.uniform(0.0, 600.0, len(sent.t)), 0.0)
+    sent = sent._replace(value=value, received_at=received_at).take(kept)
+    again = sent.take((sent.kind == b.READING) & (rng.random(len(sent.t)) < 0.1))
+    disturbed = arrived(
+        join([sent, again._replace(received_at=again.received_at + rng.uniform(0.1, 900.0, len(again.t)))])
+    )
+    run = AlarmRun(CLINICAL, rules(), PATIENTS)
+    arrivals = Arrivals(PATIENTS)
+    for part in np.array_split(np.arange(len(disturbed.t)), 30):
+        run.take(arrivals.batch(disturbed.take(part), run.rows))
+        run.store = restored(run.store)
+    assert [alarm for alarm in run.log.alarms if alarm.kind == "physiological"] == []
 
 
 def restored(store: Store) -> Store:
@@ -165,12 +195,12 @@ def restored(store: Store) -> Store:
     return fresh
 
 
+NEVER = float("inf")
+
+
 def event(onset_t: float = 1000.0, patient: int = 0, **other: Any) -> Event:
     plain = {"begin_t": onset_t - 300.0, "end_t": onset_t + 7200.0, "size": 1.0, "rise_s": 600.0, "plateau_s": 6000.0}
     return Event(patient, "sepsis", "sudden", **{"onset_t": onset_t, "fall_s": 600.0, **plain, **other})
-
-
-NEVER = float("inf")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +232,45 @@ def test_an_event_is_matched_once_and_by_its_own_patients_alarms_alone() -> None
 def test_an_alarm_in_an_event_that_no_sensor_saw_is_neither_hit_nor_false() -> None:
     found = score([event()], np.array([False]), [Span(0, 1100.0, NEVER)])
     assert (found.hits.tolist(), found.false.tolist()) == ([False], [False])
+
+
+def test_rates_and_their_intervals_come_from_the_counts_of_patients() -> None:
+    counts = Tally(
+        alarms=np.array([8.0, 1.0, 1.0, 0.0]),
+        monitored_days=np.full(4, 5.0),
+        hits=np.array([2.0, 1.0, 0.0, 0.0]),
+        false=np.array([4.0, 0.0, 1.0, 0.0]),
+        events=np.array([2.0, 1.0, 1.0, 0.0]),
+    )
+    assert rates(counts) == {"per_patient_day": 0.5, "sensitivity": 0.75, "ppv": 3.0 / 8.0}
+    low, high = intervals(counts)["per_patient_day"]
+    assert 0.0 <= low < 0.5 < high <= 1.6
+    assert intervals(counts) == intervals(counts)
+    assert worst_tenth_share(counts) == 0.8
+    alike = Tally(*(np.full(4, column.mean()) for column in counts))
+    assert intervals(alike)["sensitivity"] == pytest.approx((0.75, 0.75))
+
+
+def told(patient: int, told_t: float, until_t: float = NEVER, rule: str = "spo2-below-85") -> Alarm:
+    return Alarm(patient, rule, "physiological", "high", START_T + told_t, START_T + told_t, START_T + until_t)
+
+
+@pytest.mark.parametrize(
+    ("alarms", "seconds"),
+    [
+        ([told(0, 1325.0), told(0, 1900.0)], [25.0]),  # the first one counts
+        ([told(0, 1290.0)], [0.0]),  # stood when the threshold was passed
+        ([told(0, 1200.0, 1250.0), told(0, 1340.0)], [40.0]),  # one that was over before it does not
+        ([told(0, 9000.0)], []),  # after the event
+        ([told(1, 1325.0)], []),  # another patient's
+        ([told(0, 1325.0, rule="news2-emergency")], []),  # another rule's
+    ],
+)
+def test_added_delay_runs_from_the_true_passing_of_the_threshold(alarms: list[Alarm], seconds: list[float]) -> None:
+    minutes = minute_values([96.0] * 120)
+    found = _delays([event(START_T + 1000.0)], minutes, alarms, [told(0, 1300.0), told(0, 1800.0)])
+    assert found.seconds.tolist() == pytest.approx(seconds)
+    assert found.passed == 1
 
 
 def minute_values(spo2: list[float], quality: float = 0.95) -> MinuteValues:
@@ -282,15 +351,48 @@ def test_the_reference_has_the_high_priority_rules_without_delay() -> None:
 
 
 def test_the_result_has_every_figure_and_can_be_told_to_people() -> None:
-    told: list[str] = []
-    result = run_bench(rules(), [SEED, SEED + 1], 8, 0.5, told.append)
+    progress: list[str] = []
+    result = run_bench(rules(), [SEED, SEED + 1], 8, 0.5, progress.append)
     assert orjson.loads(orjson.dumps(result)) == result
     assert set(GOALS) <= set(result)
-    assert len(told) == 2
+    assert len(progress) == 2
     assert result["monitored_patient_days"] <= 8.0
     assert result["interruptive_per_patient_day"] == pytest.approx(
         sum(counts["per_patient_day"] for counts in result["by_rule"].values()), abs=0.01
     )
     lines = list(report_lines(result))
     assert any("goal >= 0.95" in line for line in lines)
-    assert run_bench(rules(), [SEED, SEED + 1], 8, 0.5, told.append) == result
+    assert run_bench(rules(), [SEED, SEED + 1], 8, 0.5, progress.append) == result
+
+
+def test_the_command_runs_a_ward_of_a_seed_under_a_rule_file(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_bytes(default_rules_toml().replace(b"threshold = 84.9", b"threshold = 83.9"))
+    report = tmp_path / "report.json"
+    options = [
+        "alarms",
+        "--patients",
+        "2",
+        "--days",
+        "0.25",
+        "--seed",
+        "9",
+        "--rules",
+        str(own),
+        "--report",
+        str(report),
+    ]
+    done = CliRunner().invoke(app, [*options, "--json"])
+    assert done.exit_code == 0, done.output
+    result = orjson.loads(done.stdout)
+    assert result == orjson.loads(report.read_bytes())
+    assert (result["seeds"], result["patients"], result["days"]) == ([9], 2, 0.25)
+    assert result["rules"] == parse_rules(own.read_bytes(), START_T).hash
+
+
+def test_the_command_says_which_rule_file_cannot_be_used(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[[rule]]\nid = 3\n")
+    done = CliRunner().invoke(app, ["alarms", "--rules", str(broken)])
+    assert isinstance(done.exception, UserError)
+    assert "broken.toml" in str(done.exception)

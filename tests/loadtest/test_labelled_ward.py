@@ -82,7 +82,6 @@ def test_every_row_of_the_table_is_used_and_has_a_source(monkeypatch: pytest.Mon
 
     for module in (labelled_ward, ward_events, ward_batches):
         monkeypatch.setattr(module, "pair", used_pair)
-    for module in (labelled_ward, ward_events):
         monkeypatch.setattr(module, "number", used_number)
     made = LabelledWard(40, 14.0, 3)
     for chunk in made.chunks():
@@ -108,7 +107,8 @@ def test_events_come_at_the_rates_of_the_table() -> None:
     assert close(len(adverse("exercise")), number("exercise_rate") * patient_days)
     sessions = sum(event.session for event in adverse("exercise"))
     assert sessions / len(adverse("exercise")) == pytest.approx(number("exercise_session_share"), abs=0.05)
-    assert all(8 <= (event.begin_t - START_T) % DAY_S / 3600 <= 20 for event in adverse("exercise"))
+    morning, evening = pair("exercise_hours")
+    assert all(morning <= (event.begin_t - START_T) % DAY_S / 3600 <= evening for event in adverse("exercise"))
 
 
 def test_events_have_the_sizes_lengths_and_shapes_of_the_table() -> None:
