@@ -18,6 +18,7 @@ PLAIN_NAMES: dict[str, str] = {
     "battery_pct": "battery level",
     "symptom_other": "a symptom",
     "symptom_syncope": "fainting",
+    "devices_silent": "the number of silent devices",
 }
 """Channels whose name in a sentence is not their own with spaces."""
 
@@ -42,8 +43,8 @@ def standing_message(rule: Notice | None, condition: Condition) -> str:
     """The sentence while a condition stands, e.g. "NEWS2 is 7 (6 to 9 possible; temperature missing), limit 7.".
 
     A template may name {value}, {threshold}, {below} (the first whole number above the threshold), {limit} ("limit 7"
-    or "personal limit 120"), {range} and {missing} (empty and "nothing" where all inputs are known), {channel} and
-    {onset}. Without a rule (it is no longer in force) the sentence is made from the evidence alone.
+    or "personal limit 120"), {range} and {missing} (empty and "nothing" where all inputs are known), {devices},
+    {channel} and {onset}. Without a rule (it is no longer in force) the sentence is made from the evidence alone.
     """
     if rule is None:
         return f"{condition.rule}{_comparison(condition.evidence)} (this rule is no longer in force)."
@@ -55,14 +56,15 @@ def _fields(rule: Notice, condition: Condition) -> dict[str, str]:
     onset = time_text(condition.onset_t)
     if evidence is None:
         unknown = dict.fromkeys(("value", "threshold", "below", "limit"), "unknown")
-        return unknown | {"range": "", "missing": "nothing", "channel": "the value", "onset": onset}
+        return unknown | {"range": "", "missing": "nothing", "devices": "none", "channel": "the value", "onset": onset}
     return {
         "value": value_text(evidence.channel, evidence.value),
         "threshold": number_text(evidence.threshold),
         "below": number_text(evidence.threshold, whole=True),
         "limit": _limit(rule, evidence),
         "range": _range(evidence),
-        "missing": _listed(evidence.missing) or "nothing",
+        "missing": _listed([plain_name(name) for name in evidence.missing]) or "nothing",
+        "devices": _listed(evidence.devices) or "none",
         "channel": plain_name(evidence.channel),
         "onset": onset,
     }
@@ -114,12 +116,11 @@ def _range(evidence: Evidence) -> str:
     elif evidence.low is not None and evidence.high is not None and evidence.low != evidence.high:
         parts.append(f"{number_text(evidence.low)} to {number_text(evidence.high)} possible")
     if evidence.missing:
-        parts.append(f"{_listed(evidence.missing)} missing")
+        parts.append(f"{_listed([plain_name(name) for name in evidence.missing])} missing")
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _listed(channels: list[str]) -> str:
-    names = [plain_name(channel) for channel in channels]
+def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 

@@ -39,8 +39,9 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a condition stands.
 
     `channel` is the estimate the rule looked at, `value` what it was, `low`/`high` its range where missing inputs widen
-    it, `missing` which inputs those were. `threshold` is the limit that was passed, `limit_from` whose it was.
-    `model` and `configuration` are hashes of the model set and of the rules in force.
+    it, `missing` which inputs those were. `devices` are the devices that it is about, in order of name. `threshold` is
+    the limit that was passed, `limit_from` whose it was. `model` and `configuration` are hashes of the model set and of
+    the rules in force.
     """
 
     channel: str
@@ -53,6 +54,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     low: float | None = None
     high: float | None = None
     missing: list[str] = []
+    devices: list[str] = []
 
 
 class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -30,6 +30,12 @@ def source_identity(device: str, stream: str) -> int:
 
 
 @lru_cache(maxsize=65_536)
+def device_identity(device: str) -> int:
+    """Identity of a device."""
+    return text_identity(device)
+
+
+@lru_cache(maxsize=65_536)
 def session_identity(session: str) -> int:
     """Identity of a device session: the time between two boots."""
     return text_identity(session)

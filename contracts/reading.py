@@ -1,6 +1,8 @@
-"""A reading as it stands in `telemetry`, and the other records of that log: commands and ticks."""
+"""A reading as it stands in `telemetry`, and the other records of that log: statuses of devices, commands, ticks."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -25,6 +27,20 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     q: dict[str, float] = {}
     hz: float | None = None
     hashed: bool = False
+
+
+class DeviceStatus(msgspec.Struct, frozen=True, tag_field="kind", tag="device"):
+    """What is known of a device's connection as of `t`, in s since the epoch, under the key of the patient it measures.
+
+    `online` is its birth, `offline` its last will; `unbound` says that it measures another patient or nobody now. A
+    last will is written before it happens and carries no time: `t` of a birth or will is its arrival, `received_at`.
+    The `t` of `unbound` is that of the command, or its arrival where that is later.
+    """
+
+    device: str
+    state: Literal["online", "offline", "unbound"]
+    t: float
+    received_at: float
 
 
 class Tick(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="tick"):

@@ -30,7 +30,9 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 TOPICS: tuple[Topic, ...] = (
-    Topic(TELEMETRY, "patient", 7 * DAY_MS, meaning="the one ordered log: readings, commands and ticks"),
+    Topic(
+        TELEMETRY, "patient", 7 * DAY_MS, meaning="the one ordered log: readings, device statuses, commands and ticks"
+    ),
     Topic(
         QUARANTINE, "device", 30 * DAY_MS, meaning="what was refused or waits for a binding, with reason and raw bytes"
     ),

@@ -21,6 +21,7 @@ CHANNEL_MEANINGS: dict[str, str] = {
     "heart_rate_above_rest_pct": "heart rate in % above its value before the session",
     "systolic_fall": "mm[Hg] below the highest systolic pressure of the session while the load rose",
     "silence_s": "s since the last reading, once its allowance is used up (15 min at rest, 1 min in a session)",
+    "devices_silent": "devices whose last will came and of which nothing was heard since, at most 8",
     "symptom_chest_pain": "1 while a report of chest pain is current",
     "symptom_syncope": "1 while a report of fainting is current",
     "symptom_other": "1 while a report of any other symptom is current",
@@ -55,6 +56,7 @@ MESSAGE_NAMES: tuple[tuple[str, str], ...] = (
     ("{limit}", "`limit 140` or `personal limit 132`"),
     ("{range}", "` (6 to 9 possible; temperature missing)`, or nothing where all inputs are known"),
     ("{missing}", "the missing inputs, or `nothing`"),
+    ("{devices}", "the devices that it is about, or `none`"),
     ("{channel}", "the channel's plain name"),
     ("{onset}", "time of the onset, UTC"),
 )

@@ -13,7 +13,7 @@ import orjson
 
 from contracts.condition import Alert, Condition
 from contracts.quarantine import Quarantined
-from contracts.reading import LoggedCommand, Reading, Tick
+from contracts.reading import DeviceStatus, LoggedCommand, Reading, Tick
 from contracts.topics import ALERTS, CONDITIONS, QUARANTINE, TELEMETRY, TWIN
 from contracts.twin import Twin
 from deploy.api.schema import json_schema
@@ -30,6 +30,7 @@ class Schema(NamedTuple):
 
 SCHEMAS: dict[str, Schema] = {
     "reading": Schema(Reading, 1, TELEMETRY, "One validated reading."),
+    "device-status": Schema(DeviceStatus, 1, TELEMETRY, "What is known of a device's connection."),
     "tick": Schema(Tick, 1, TELEMETRY, "The arrival clock of one partition."),
     "logged-command": Schema(LoggedCommand, 1, TELEMETRY, "A command that touches a twin, as the router copied it."),
     "condition": Schema(Condition, 1, CONDITIONS, "One transition of a condition."),

@@ -84,6 +84,19 @@ class BindingTable:
         self._put(changed)
         return msgspec.json.encode(changed)
 
+    def former_patient(self, command: Bind | Unbind) -> str | None:
+        """The patient who last had the device at the command's `t`, other than by this very command: to be asked
+        before `apply`. A command that was applied already has the same answer, so that whoever tells the patient may
+        do so again after a crash."""
+        known = self._devices.get(command.device)
+        if known is None:
+            return None
+        taken = command.patient if isinstance(command, Bind) else None
+        for interval in reversed(known.intervals):
+            if interval.from_ <= command.t and (interval.from_, interval.patient) != (command.t, taken):
+                return interval.patient
+        return None
+
     def load(self, key: bytes, value: bytes | None) -> str | None:
         """Take in one record of topic `bindings`; a value of None forgets the device. Returns the device's name, or
         None for a record that is no binding: one broken record must not keep all others from being read."""

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import orjson
 
 from contracts.configuration import Ingest
 from contracts.identity import identity_text, reading_identity, session_identity, source_identity
 from contracts.quarantine import Quarantined, Reason, encode_raw
+from contracts.reading import DeviceStatus
 from contracts.signals import Registry, Signal
 from ingest import formats
 from ingest.bindings import BindingTable
@@ -57,11 +59,16 @@ class Accepted(NamedTuple):
     t: float
 
 
-class DeviceStatus(NamedTuple):
-    """What a device says of itself on its retained status topic: its birth, or its last will."""
+class Status(NamedTuple):
+    """What a device says of itself on its retained status topic: its birth, or its last will.
+
+    `key` and `value` are its record for `telemetry`; `key` is None while no patient is bound, whom it would concern.
+    """
 
     device: str
     online: bool
+    key: bytes | None = None
+    value: bytes = b""
 
 
 class Outcome(NamedTuple):
@@ -74,7 +81,7 @@ class Outcome(NamedTuple):
     format: str
     accepted: list[Accepted]
     quarantined: list[Quarantined]
-    status: DeviceStatus | None = None
+    status: Status | None = None
     lost: int = 0
     skews_s: tuple[float, ...] = ()
 
@@ -129,7 +136,12 @@ class IngestCore:
         if state not in ("online", "offline"):
             refusal = Refusal(Reason.BAD_FIELD, f'a status has "state": "online" or "offline", not {shown(state)}')
             return self._refuse_payload(refusal, topic, payload, received_at, device)
-        return Outcome(STATUS, [], [], DeviceStatus(device, state == "online"))
+        online = state == "online"
+        patient = self.bindings.lookup(device, received_at)
+        if patient is None:
+            return Outcome(STATUS, [], [], Status(device, online))
+        value = msgspec.json.encode(DeviceStatus(device, "online" if online else "offline", received_at, received_at))
+        return Outcome(STATUS, [], [], Status(device, online, patient.encode(), value))
 
     def _take_readings(self, context: Context, document: Any, topic: str, payload: bytes, device: str) -> Outcome:
         packed = type(document) is list

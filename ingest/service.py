@@ -18,7 +18,7 @@ from contracts.quarantine import Reason
 from contracts.signals import Registry, default_registry
 from contracts.topics import QUARANTINE, TELEMETRY
 from ingest.bindings import BindingTable
-from ingest.core import DeviceStatus, IngestCore, Outcome
+from ingest.core import IngestCore, Outcome, Status
 from ingest.follower import BindingsFollower
 from ingest.kafka import KafkaWriter, Record
 from ingest.mqtt import Delivery, MqttSession
@@ -152,6 +152,8 @@ class IngestService:
             records.append(Record(QUARANTINE, key, msgspec.json.encode(refused), timestamp_ms))
         if outcome.status is not None:
             self._note_status(outcome.status)
+            if outcome.status.key is not None:
+                records.append(Record(TELEMETRY, outcome.status.key, outcome.status.value, timestamp_ms))
         if records:
             self.writer.write(records, partial(self._written, delivery, len(outcome.accepted)))
         else:
@@ -180,8 +182,8 @@ class IngestService:
         if outcome.accepted:
             metrics.latency.observe(max(delivery.received_at - outcome.accepted[0].t, 0.0))
 
-    def _note_status(self, status: DeviceStatus) -> None:
-        """Remember what devices say of themselves. Silence itself is judged in the twin, from ticks and readings."""
+    def _note_status(self, status: Status) -> None:
+        """Remember what devices say of themselves, for the log alone: what it means for a patient the twin judges."""
         known = self._statuses.pop(status.device, None)
         if known is None and len(self._statuses) >= MAX_DEVICES:
             del self._statuses[next(iter(self._statuses))]

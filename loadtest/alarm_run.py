@@ -65,7 +65,7 @@ class AlarmRun:
         self.rows: IntArray = self.store.row_indices([pseudonym(n).encode() for n in range(patients)])
         self.log = AlarmLog()
         self._rules = rules
-        self._evidence = EvidenceWriter(self.store.configuration, rules, 0)
+        self._evidence = EvidenceWriter(self.store.configuration, rules, 0, self.store.device_names)
         self._alerts = [PatientAlerts() for _ in range(patients)]
 
     def take(self, batch: Batch) -> list[tuple[Condition, list[Alert]]]:

@@ -36,8 +36,8 @@ UNITS = ("beat/min", "mmHg", "kPa", "[degF]", "K", "%", "furlong", "", "𝛍", "
 
 
 class FuzzReport(NamedTuple):
-    """`statuses` are what devices say of themselves: nothing to apply. `unexplained` payloads were neither that nor
-    applied, late, a repeat or quarantined."""
+    """`statuses` are what devices say of themselves, which are no readings. `unexplained` payloads were neither that
+    nor applied, late, a repeat or quarantined."""
 
     payloads: int
     statuses: int
@@ -225,11 +225,11 @@ def fuzz_core(configuration: Configuration, count: int, seed: int) -> FuzzReport
     rss_peak = 0.0
     for number, (at, topic, payload) in enumerate(fuzzer.payloads(count, START_T, 0.02)):
         records = list(intake.take(Line(at, topic, payload, b"")))
-        readings += sum(record.topic == topics.TELEMETRY and record.key is not None for record in records)
+        readings += sum(record.topic == topics.TELEMETRY and bool(record.headers) for record in records)
         refused = [record for record in records if record.topic == topics.QUARANTINE]
         for record in refused:
             reasons[Reason(msgspec.json.decode(record.value, type=Quarantined).reason).value] += 1
-        answered = any(record.key is not None or record.topic == topics.QUARANTINE for record in records)
+        answered = any(bool(record.headers) or record.topic == topics.QUARANTINE for record in records)
         if not answered:
             status = _is_status(topic, payload)
             statuses += status

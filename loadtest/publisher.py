@@ -51,11 +51,10 @@ class PublishCounts(msgspec.Struct):
 
 
 class _Pending:
-    __slots__ = ("message", "published_at", "retain")
+    __slots__ = ("message", "published_at")
 
-    def __init__(self, message: Message, retain: bool) -> None:
+    def __init__(self, message: Message) -> None:
         self.message = message
-        self.retain = retain
         self.published_at = 0.0
 
 
@@ -83,10 +82,10 @@ class _Connection:
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def publish(self, message: Message, *, retain: bool) -> None:
+    def publish(self, message: Message) -> None:
         """Send now, or as soon as there is a connection."""
         self._numbered += 1
-        pending = _Pending(message, retain)
+        pending = _Pending(message)
         self.pending[self._numbered] = pending
         self.idle.clear()
         if len(self.pending) >= IN_FLIGHT:
@@ -103,7 +102,7 @@ class _Connection:
         message = pending.message
         pending.published_at = pending.published_at or time.time()
         try:
-            await client.publish(message.topic, message.payload, qos=1, retain=pending.retain, timeout=60.0)
+            await client.publish(message.topic, message.payload, qos=1, retain=message.retain, timeout=60.0)
         except aiomqtt.MqttError:
             self._lost.set()
             return
@@ -201,12 +200,12 @@ class Publisher:
             }
             self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
-    def publish(self, message: Message, *, retain: bool = False) -> None:
+    def publish(self, message: Message) -> None:
         """Publish one message now."""
         self.counts.messages += 1
         self.counts.published += len(message.identities)
         place = crc32(message.topic.encode()) % len(self._connections)
-        self._connections[place].publish(message, retain=retain)
+        self._connections[place].publish(message)
 
     async def play(
         self, messages: Iterable[Message], start_t: float, begin_at: float, speed: float, stop: asyncio.Event

@@ -188,6 +188,9 @@ class Intake:
         for accepted in outcome.accepted:
             partition = partition_of(accepted.key, self._partitions)
             yield Record(topics.TELEMETRY, partition, accepted.key, accepted.value, accepted.headers)
+        status = outcome.status
+        if status is not None and status.key is not None:
+            yield Record(topics.TELEMETRY, partition_of(status.key, self._partitions), status.key, status.value)
         for refused in outcome.quarantined:
             if refused.reason is Reason.UNBOUND_DEVICE:
                 self._waiting.setdefault(refused.device, {}).setdefault(refused.id, refused)

@@ -13,8 +13,9 @@ from loadtest.replay import replay_through_core
 from loadtest.replay_output import KeyedValue, journal_lines
 from loadtest.simulation import Simulation, SimulationPlan, replay_lines
 
-KILL_RULES = frozenset({"device-silent", "ticks-stopped"})
-"""Technical alarms about the parts that were killed: they tell of the run, not of the patients."""
+KILL_RULES = frozenset({"silence", "device-silent", "device-silent-session", "ticks-stopped"})
+"""Technical alarms about the parts that were killed, or that follow from times of arrival: they tell of the run, not of
+the patients."""
 
 
 def through_core(

@@ -89,7 +89,7 @@ async def publish(
     name = f"biotwin-simulator-{plan.seed}"
     async with Publisher(configuration.mqtt, name, file) as publisher:
         for birth in simulation.births():
-            publisher.publish(birth, retain=True)
+            publisher.publish(birth)
         await publisher.finish()
         steering = asyncio.create_task(
             give_orders_in_time(configuration, orders[len(at_once) :], plan.start_t, begin_at, speed)

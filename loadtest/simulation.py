@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import orjson
 
 from contracts.command import Admit, Bind, Command, Limits, News2, Session
@@ -21,7 +22,7 @@ from loadtest import devices
 from loadtest.devices import Device, Reading
 from loadtest.faults import Faults, broken_bytes, clock_error_s
 from loadtest.recording import load_recorded_heart
-from loadtest.ward import LIFELIKE, Event, EventPlan, Vitals, Ward
+from loadtest.ward import LIFELIKE, BoolArray, Event, EventPlan, Vitals, Ward
 
 BIND_AHEAD_S = 60.0
 """Bindings begin this long before the stream, so that no clock error puts a reading before its binding."""
@@ -54,12 +55,13 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 class Message(NamedTuple):
     """One PUBLISH: when it leaves for the broker (s since the epoch), and the ids that must be found again: of its
-    readings, or of the quarantine record where its bytes are broken."""
+    readings, or of the quarantine record where its bytes are broken. A status is retained and has no reading."""
 
     at: float
     topic: str
     payload: bytes
     identities: tuple[str, ...]
+    retain: bool = False
 
 
 class Order(NamedTuple):
@@ -91,6 +93,7 @@ class Simulation:
             )
         }
         self._held: dict[int, list[tuple[Device, Reading]]] = {}
+        self._cut_off: set[int] = set()
         self._pending: list[tuple[float, int, Message | Order]] = []
         self._pushed = 0
 
@@ -181,11 +184,11 @@ class Simulation:
 
     def births(self) -> list[Message]:
         """The retained status of each device: that it is there, and its streams."""
-        found = []
-        for device in self.devices:
-            payload = orjson.dumps({"state": "online", "session": device.session})
-            found.append(Message(self.plan.start_t, self._topic(device.name, "status"), payload, ()))
-        return found
+        return [self._status(device, "online", self.plan.start_t) for device in self.devices]
+
+    def _status(self, device: Device, state: str, at: float) -> Message:
+        payload = orjson.dumps({"state": state, "session": device.session})
+        return Message(at, self._topic(device.name, "status"), payload, (), retain=True)
 
     def _topic(self, device: str, stream: str) -> str:
         return f"biotwin/v1/{self.plan.site}/{device}/{stream}"
@@ -198,8 +201,10 @@ class Simulation:
         for vitals in self.ward.run():
             self._second(vitals)
             yield from self._due(vitals.t + 1.0)
+        end = self.plan.start_t + ceil(self.plan.duration_s)
+        self._tell_connections(np.ones(self.plan.patients, np.bool_), end)
         for patient in sorted(self._held):
-            self._burst(patient, self.plan.start_t + ceil(self.plan.duration_s))
+            self._burst(patient, end)
         yield from self._due(float("inf"))
 
     def _push(self, at: float, item: Message | Order) -> None:
@@ -212,6 +217,7 @@ class Simulation:
 
     def _second(self, vitals: Vitals) -> None:
         batches: dict[str, list[Reading]] = {}
+        self._tell_connections(vitals.connected, vitals.t)
         for device in self.devices:
             connected = bool(vitals.connected[device.patient])
             if connected and device.patient in self._held:
@@ -220,6 +226,23 @@ class Simulation:
                 self._measured(device, measured, vitals.t + device.phase_s + measured.after_s, batches, connected)
         for gateway in sorted(batches):
             self._pack(gateway, batches[gateway], vitals.t + 1.0 + self._way_s())
+
+    def _tell_connections(self, connected: BoolArray, t: float) -> None:
+        """What the broker, or a gateway in its place, says when an outage cuts off a patient's devices, and what they
+        say when they are back: before what they kept."""
+        for patient in np.flatnonzero(~connected).tolist():
+            if patient not in self._cut_off:
+                self._cut_off.add(patient)
+                self._tell(patient, "offline", t)
+        for patient in sorted(self._cut_off):
+            if connected[patient]:
+                self._cut_off.discard(patient)
+                self._tell(patient, "online", t)
+
+    def _tell(self, patient: int, state: str, t: float) -> None:
+        for device in self.devices:
+            if device.patient == patient:
+                self._push(t, self._status(device, state, t))
 
     def _way_s(self) -> float:
         return self._delay.uniform(*self.plan.network_delay_s)

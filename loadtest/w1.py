@@ -117,7 +117,7 @@ class W1Decoder:
             offset=_offsets(records),
             t=t,
             received_at=t,
-            source=source.view(np.int64),
+            source=np.stack((source.view(np.int64), np.zeros(n, np.int64)), axis=1),
             session=session.view(np.int64),
             sequence=sequence,
             reading=reading_identities(source, session, sequence).view(np.int64),

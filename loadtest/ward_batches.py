@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.command import Admit, Limits, News2, PatientCommand, Session
-from contracts.identity import reading_identities, session_identity, source_identity, text_identity
+from contracts.identity import device_identity, reading_identities, session_identity, source_identity, text_identity
 from contracts.signals import Registry
 from loadtest.labelled_ward import BoolArray, Chunk, IntArray, LabelledWard, Spots
 from loadtest.physiology import FloatArray
@@ -243,15 +243,17 @@ def closing_tick(t: float) -> Records:
     return _no_records(1)._replace(kind=np.full(1, b.CLOSING, np.int8), t=np.full(1, t), received_at=np.full(1, t))
 
 
+def _source_and_device(kind: int, patient: int) -> tuple[int, int]:
+    name = device_name(kind, patient)
+    return signed(source_identity(name, DEVICES[kind][1])), signed(device_identity(name))
+
+
 class Arrivals:
     """Puts records into the order in which they arrive and numbers them: the log of one partition."""
 
     def __init__(self, patients: int) -> None:
         self._sources = np.array(
-            [
-                [signed(source_identity(device_name(kind, patient), DEVICES[kind][1])) for kind in range(len(DEVICES))]
-                for patient in range(patients)
-            ],
+            [[_source_and_device(kind, n) for kind in range(len(DEVICES))] for n in range(patients)],
             np.int64,
         )
         self._session = signed(session_identity(SESSION))
@@ -272,10 +274,11 @@ class Arrivals:
         reading = records.kind == b.READING
         timed = (records.kind == b.TICK) | (records.kind == b.CLOSING)
         command = ~reading & ~timed
-        source = np.where(reading, self._sources[records.patient, records.device], 0)
-        source[command] = signed(COMMAND_SOURCE)
+        source = np.where(reading[:, None], self._sources[records.patient, records.device], 0)
+        source[command, b.STREAM] = signed(COMMAND_SOURCE)
         session = np.where(reading, self._session, np.where(command, signed(COMMAND_SOURCE), 0))
-        identities = reading_identities(source.view(np.uint64), session.view(np.uint64), records.sequence)
+        stream = np.ascontiguousarray(source[:, b.STREAM])
+        identities = reading_identities(stream.view(np.uint64), session.view(np.uint64), records.sequence)
         known = records.signal >= 0
         count = known.sum(axis=1)
         offset = self._offset + np.arange(n)

@@ -15,16 +15,19 @@ import numpy as np
 import orjson
 
 from contracts.command import Admit, Discharge, Limits, News2, PatientCommand, Session
-from contracts.identity import reading_identities, session_identity, source_identity, text_identity
+from contracts.identity import device_identity, reading_identities, session_identity, source_identity, text_identity
+from contracts.reading import DeviceStatus
 from contracts.signals import Registry
 from stream.processor import SourceRecord
 from twin_state import batch as b
 from twin_state.batch import Batch
-from twin_state.models import patient
+from twin_state.models import devices, patient
 from twin_state.rules import LIMITS
 from twin_state.store import Store
 
 COMMAND_SOURCE = text_identity("command")
+STATUS_SOURCE = text_identity("status of a device")
+STATES = {"offline": devices.OFFLINE, "online": devices.ONLINE, "unbound": devices.UNBOUND}
 _SEPARATOR = secrets.randbits(62)
 _JOINT = f",{_SEPARATOR},".encode()
 LATEST_TIME_S = 1e11
@@ -72,14 +75,14 @@ def signed(identity: int) -> int:
 
 
 class ReadingDecoder:
-    """Readings, commands and ticks in the form of `contracts.reading`."""
+    """Readings, device statuses, commands and ticks in the form of `contracts.reading`."""
 
     def __init__(self, registry: Registry) -> None:
         self._index = registry.index
         self._signals = registry.signals
         self._shapes = {signal.name: signal.shape for signal in registry.signals}
         self._codes = {signal.name: frozenset(signal.codes.values()) for signal in registry.signals if signal.codes}
-        self._sources: dict[tuple[str, str], int] = {}
+        self._sources: dict[tuple[str, str], tuple[int, int]] = {}
         self._sessions: dict[str, int] = {}
 
     def decode(self, records: Sequence[SourceRecord], store: Store) -> tuple[Batch, list[Rejected]]:
@@ -103,7 +106,10 @@ class ReadingDecoder:
             self._take_reading(columns, record, document, store)
         elif kind == "tick":
             tick = _time(document["t"])
-            columns.add(b.CLOSING if document.get("closing") else b.TICK, 0, record.offset, tick, tick, 0, 0, 0, 0, 0)
+            tick_kind = b.CLOSING if document.get("closing") else b.TICK
+            columns.add(tick_kind, 0, record.offset, tick, tick, 0, 0, 0, 0, 0, 0)
+        elif kind == "device":
+            self._take_status(columns, record, document, store)
         elif kind == "command":
             self._take_command(columns, record, document, store)
         else:
@@ -111,9 +117,10 @@ class ReadingDecoder:
 
     def _take_reading(self, columns: _Columns, record: SourceRecord, d: dict[str, Any], store: Store) -> None:
         name = (d["device"], d["stream"])
-        source = self._sources.get(name)
-        if source is None:
-            source = self._sources[name] = signed(source_identity(*name))
+        known = self._sources.get(name)
+        if known is None:
+            known = self._sources[name] = (signed(source_identity(*name)), signed(device_identity(name[0])))
+        source, device = known
         session = self._sessions.get(d["session"])
         if session is None:
             session = self._sessions[d["session"]] = signed(session_identity(d["session"]))
@@ -145,7 +152,7 @@ class ReadingDecoder:
         hashed = 1 if d.get("hashed") else 0
         columns.check()
         row = _row(store, record.key)
-        columns.add(b.READING, row, record.offset, t, received_at, source, session, sequence, 0, hashed)
+        columns.add(b.READING, row, record.offset, t, received_at, source, session, sequence, 0, hashed, device)
 
     def _take_command(self, columns: _Columns, record: SourceRecord, d: dict[str, Any], store: Store) -> None:
         command = msgspec.convert(d["command"], PatientCommand)
@@ -170,7 +177,24 @@ class ReadingDecoder:
             identity,
             identity,
             1,
+            0,
         )
+
+    def _take_status(self, columns: _Columns, record: SourceRecord, d: dict[str, Any], store: Store) -> None:
+        status = msgspec.convert(d, DeviceStatus)
+        state = STATES[status.state]
+        t, received_at = _time(status.t), _time(status.received_at)
+        row = _row(store, record.key)
+        device = signed(device_identity(status.device))
+        if state == devices.OFFLINE:
+            store.device_names[device] = status.device
+        columns.signal.append(0)
+        columns.value.append(state)
+        columns.quality.append(1.0)
+        identity = signed(text_identity(status.device, status.state, repr(t)))
+        source = signed(STATUS_SOURCE)
+        # Where the session stands, the state: it orders what is said of one instant, as the kernels want it.
+        columns.add(b.DEVICE, row, record.offset, t, received_at, source, int(state), identity, identity, 1, device)
 
 
 def command_arguments(command: PatientCommand) -> tuple[int, list[tuple[int, float]]]:
@@ -229,7 +253,7 @@ class _Columns:
         self.signal: list[int] = []
         self.value: list[float] = []
         self.quality: list[float] = []
-        self._records: list[tuple[int, int, int, float, float, int, int, int, int, int, int, int]] = []
+        self._records: list[tuple[int, int, int, float, float, int, int, int, int, int, int, int, int]] = []
         self._start = 0
 
     def check(self) -> None:
@@ -253,6 +277,7 @@ class _Columns:
         sequence: int,
         reading: int,
         hashed: int,
+        device: int,
     ) -> None:
         """Close a record."""
         end = len(self.signal)
@@ -268,6 +293,7 @@ class _Columns:
                 sequence,
                 reading,
                 hashed,
+                device,
                 self._start,
                 end - self._start,
             )
@@ -281,8 +307,8 @@ class _Columns:
 
     def batch(self) -> Batch:
         """The records closed so far."""
-        kind, row, offset, t, received_at, source, session, sequence, reading, hashed, first, values = (
-            zip(*self._records, strict=True) if self._records else ((),) * 12
+        kind, row, offset, t, received_at, source, session, sequence, reading, hashed, device, first, values = (
+            zip(*self._records, strict=True) if self._records else ((),) * 13
         )
 
         def integers(column: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -297,7 +323,7 @@ class _Columns:
             offset=integers(offset),
             t=np.array(t, np.float64),
             received_at=np.array(received_at, np.float64),
-            source=sources,
+            source=np.stack((sources, integers(device)), axis=1),
             session=sessions,
             sequence=sequences,
             reading=np.where(kinds == b.READING, identities, integers(reading)),

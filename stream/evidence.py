@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 
 from alerts.rules import RuleSet
@@ -14,6 +16,8 @@ from twin_state.models import baseline, news2
 
 UNSIGNED = (1 << 64) - 1
 
+DEVICES_SILENT = "devices_silent"
+
 INPUTS_OF: dict[str, tuple[str, ...]] = {
     "news2_low": news2.INPUTS,
     "news2_high": news2.INPUTS,
@@ -24,23 +28,25 @@ INPUTS_OF: dict[str, tuple[str, ...]] = {
     "symptom_syncope": ("symptom",),
     "symptom_other": ("symptom",),
     "silence_s": (),
+    DEVICES_SILENT: (),
 }
 """Signals that a channel made by a model rests on."""
 
 
 class EvidenceWriter:
-    """Writes condition records for one partition under one configuration."""
+    """Writes condition records for one partition under one configuration. `device_names` are the store's."""
 
-    def __init__(self, configuration: TwinConfiguration, rules: RuleSet, partition: int) -> None:
+    def __init__(
+        self, configuration: TwinConfiguration, rules: RuleSet, partition: int, device_names: Mapping[int, str]
+    ) -> None:
         self._configuration = configuration
         self._rules = rules
         self._partition = partition
+        self._device_names = device_names
         layout = configuration.layout
         self._signal = {name: n for n, name in enumerate(layout.signals)}
         self._quality = layout.place("latest", "trusted_quality").start
         # A signal has the same number as the channel of its trusted values.
-        self._channel_value = layout.place("channels", "value").start
-        self._channel_t = layout.place("channels", "t").start
         self._channel_value = layout.place("channels", "value").start
         self._channel_t = layout.place("channels", "t").start
         self._channel_reading = layout.place("channels", "reading").start
@@ -48,6 +54,8 @@ class EvidenceWriter:
         self._baseline = layout.place("baseline", "mean").start if ("baseline", "mean") in layout.places else -1
         self._missing = layout.place("news2", "missing").start if ("news2", "missing") in layout.places else -1
         self._least = layout.place("news2", "least").start if ("news2", "least") in layout.places else -1
+        silent = ("devices", "offline")
+        self._silent = layout.place(*silent) if silent in layout.places else slice(0)
 
     def condition(self, transitions: Transitions, n: int, patient: str, batch: Batch, now: float) -> Condition:
         """The n-th transition as a record; `now` (s) is the processing clock and goes into provenance alone."""
@@ -84,6 +92,7 @@ class EvidenceWriter:
             low=low,
             high=high,
             missing=missing,
+            devices=self._devices(transitions.identities[n]) if channel == DEVICES_SILENT else [],
         )
         return Condition(
             id=identity,
@@ -124,6 +133,10 @@ class EvidenceWriter:
                 )
             )
         return inputs
+
+    def _devices(self, identities: Int) -> list[str]:
+        """Names of the row's silent devices."""
+        return sorted(self._device_names[int(device)] for device in identities[self._silent] if device)
 
     def _deviation(self, signal: int, state: Float) -> float | None:
         """z against the moments before the value, else against the personal baseline once that is warm."""

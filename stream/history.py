@@ -2,7 +2,7 @@
 
 Per partition one growing file; its offset is committed only once the file is finished ("sealed"), so a crash at any
 moment reads its records again and grows the same file under the same name. What is committed is on the disk; what is on
-the disk twice is dropped by `stream.history_reader`.
+the disk twice is dropped by `stream.history_reader`. Only what was read since the file last grew is in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -21,28 +20,34 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from contracts.configuration import Configuration
 from contracts.metrics import ProcessMetrics
 from stream.history_files import merge_backwards, partition_lock, remove_leftovers, segment_path, write_segment
-from stream.history_rows import HISTORY_TOPICS, row, table
+from stream.history_rows import HISTORY_TOPICS, table
 
 log = structlog.get_logger("stream.history")
 
 GROUP_SUFFIX = "-history"
 GROWTHS_PER_SEAL = 6
-"""How often a file is written anew before it is sealed; between two times its rows are not yet visible."""
+"""How often a file is written anew before it is sealed; between two times new rows are not yet visible."""
 
-MAX_BUFFERED_ROWS = 400_000
+MAX_FRESH_RECORDS = 50_000
+MAX_FRESH_BYTES = 32 << 20
+"""What is in memory, of all partitions together, before everything is sealed: while a backlog is read."""
+
+FETCH_MIN_BYTES = 1 << 20
 RETRY_S = 1.0
 
 
 @dataclass(slots=True)
 class Growing:
-    """The unsealed rows of one partition."""
+    """The unsealed records of one partition: those in its file, up to offset `written`, and the `fresh` ones beyond."""
 
     first: int
     last: int = -1
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    written: int = -1
+    records: int = 0
+    fresh: list[ConsumerRecord] = field(default_factory=list)
+    fresh_bytes: int = 0
     since: float = field(default_factory=time.monotonic)
     grown_at: float = field(default_factory=time.monotonic)
-    grown_rows: int = 0
 
 
 class HistorySink(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -89,6 +94,8 @@ class HistorySink(ConsumerRebalanceListener):  # type: ignore[misc]
             session_timeout_ms=int(kafka.session_timeout_s * 1000),
             heartbeat_interval_ms=int(kafka.heartbeat_s * 1000),
             max_poll_interval_ms=600_000,
+            # Nobody waits for history: without this Kafka answers hundreds of times a second with a record or two.
+            fetch_min_bytes=FETCH_MIN_BYTES,
             fetch_max_wait_ms=1000,
         )
         await consumer.start()
@@ -114,7 +121,10 @@ class HistorySink(ConsumerRebalanceListener):  # type: ignore[misc]
         growing = self._growing.get(source)
         if growing is None:
             growing = self._growing[source] = Growing(first=records[0].offset)
-        growing.rows.extend(row(record) for record in records if record.offset > growing.last)
+        fresh = [record for record in records if record.offset > growing.last]
+        growing.fresh += fresh
+        growing.fresh_bytes += sum(len(record.value or b"") for record in fresh)
+        growing.records += len(fresh)
         growing.last = records[-1].offset
 
     async def _write_what_is_due(self) -> None:
@@ -123,26 +133,32 @@ class HistorySink(ConsumerRebalanceListener):  # type: ignore[misc]
         full = [
             source
             for source, growing in self._growing.items()
-            if len(growing.rows) >= settings.seal_after_records or now - growing.since >= settings.seal_after_s
+            if growing.records >= settings.seal_after_records or now - growing.since >= settings.seal_after_s
         ]
-        if sum(len(growing.rows) for growing in self._growing.values()) > MAX_BUFFERED_ROWS:
+        if (
+            sum(len(growing.fresh) for growing in self._growing.values()) > MAX_FRESH_RECORDS
+            or sum(growing.fresh_bytes for growing in self._growing.values()) > MAX_FRESH_BYTES
+        ):
             full = list(self._growing)
         await self._seal(full)
         for source, growing in tuple(self._growing.items()):
-            fresh = len(growing.rows) > growing.grown_rows
-            if fresh and now - growing.grown_at >= settings.seal_after_s / GROWTHS_PER_SEAL:
+            if growing.fresh and now - growing.grown_at >= settings.seal_after_s / GROWTHS_PER_SEAL:
                 await self._grow(source, growing)
 
     async def _grow(self, source: TopicPartition, growing: Growing) -> None:
-        """Write the partition's file as it stands now."""
-        await asyncio.to_thread(self._write, source, tuple(growing.rows), growing.first, growing.last)
+        """Add the partition's fresh records to its file."""
+        fresh, last = growing.fresh, growing.last
+        growing.fresh, growing.fresh_bytes = [], 0
+        await asyncio.to_thread(self._write, source, fresh, growing.first, growing.written, last)
+        growing.written = last
         growing.grown_at = time.monotonic()
-        growing.grown_rows = len(growing.rows)
 
-    def _write(self, source: TopicPartition, rows: Sequence[dict[str, Any]], first: int, last: int) -> None:
+    def _write(
+        self, source: TopicPartition, fresh: Sequence[ConsumerRecord], first: int, written: int, last: int
+    ) -> None:
+        rows = table(source.topic, fresh)
         with partition_lock(self._directory, source.topic, source.partition):
-            path = segment_path(self._directory, source.topic, source.partition, first)
-            write_segment(path, table(source.topic, rows), last)
+            write_segment(segment_path(self._directory, source.topic, source.partition, first), rows, last, written)
 
     async def _seal(self, sources: Iterable[TopicPartition]) -> None:
         """Finish the files of `sources`, then commit their offsets."""
@@ -167,7 +183,7 @@ class HistorySink(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         for source, growing in finished:
             self._growing.pop(source, None)
-            self._metrics.counter("biotwin_history_rows_total").labels(source.topic).inc(len(growing.rows))
+            self._metrics.counter("biotwin_history_rows_total").labels(source.topic).inc(growing.records)
             await asyncio.to_thread(self._merge, source)
 
     def _merge(self, source: TopicPartition) -> None:

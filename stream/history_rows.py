@@ -8,7 +8,7 @@ record.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -18,8 +18,15 @@ import pyarrow as pa
 from contracts import topics
 from contracts.canonical import canonical_hash
 from contracts.signals import Signal, default_registry
+from stream.processor import SourceRecord
 
 HISTORY_TOPICS = (topics.TELEMETRY, topics.TWIN, topics.ALERTS)
+FILE_ORDER = ("key", "t", "offset")
+"""The columns by which files are ordered, so that a patient's rows lie together."""
+
+RECORDS_AT_ONCE = 1000
+"""How many records stand as Python objects at a time while they become a table."""
+
 READING_ID_HEADER = "ce_id"
 SCHEMA_VERSION = "1"
 
@@ -45,7 +52,7 @@ _ALERTS: tuple[tuple[str, pa.DataType], ...] = tuple(
 )
 
 
-class LoggedRecord(Protocol):
+class LoggedRecord(SourceRecord, Protocol):
     """The part of a Kafka record that goes into history; aiokafka's `ConsumerRecord` fits."""
 
     @property
@@ -53,13 +60,7 @@ class LoggedRecord(Protocol):
     @property
     def partition(self) -> int: ...
     @property
-    def offset(self) -> int: ...
-    @property
     def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
@@ -67,6 +68,12 @@ class LoggedRecord(Protocol):
 def signal_columns() -> tuple[Signal, ...]:
     """Signals that have a column of their own."""
     return tuple(signal for signal in default_registry().signals if signal.shape in ("scalar", "code"))
+
+
+@cache
+def _codes() -> dict[str, dict[str, int]]:
+    """The codes of every signal that has a column; none for a scalar."""
+    return {signal.name: signal.codes for signal in signal_columns()}
 
 
 @cache
@@ -83,7 +90,7 @@ def schema(topic: str) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in fields], metadata=metadata)
 
 
-def row(record: LoggedRecord) -> dict[str, Any]:
+def _row(record: LoggedRecord) -> dict[str, Any]:
     """One row; columns that do not apply are left out. Total: bytes that are no JSON object become `unreadable`."""
     text = (record.value or b"").decode("utf-8", "replace")
     try:
@@ -137,15 +144,16 @@ def _reading(body: dict[str, Any]) -> dict[str, Any]:
     }
     values, quality = body.get("v"), body.get("q")
     if isinstance(values, dict):
-        registry = default_registry()
+        qualities = quality if isinstance(quality, dict) else {}
+        codes_of = _codes()
         for name, value in values.items():
-            if name not in registry:
+            codes = codes_of.get(name)
+            if codes is None:
                 continue
-            signal = registry[name]
-            number = signal.codes.get(value) if isinstance(value, str) else _number(value)
-            if signal.shape in ("scalar", "code") and number is not None:
+            number = codes.get(value) if isinstance(value, str) else _number(value)
+            if number is not None:
                 found[f"v_{name}"] = float(number)
-                found[f"q_{name}"] = _number(quality.get(name)) if isinstance(quality, dict) else None
+                found[f"q_{name}"] = _number(qualities.get(name))
     return found
 
 
@@ -157,11 +165,28 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def table(topic: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Rows as a table in the topic's schema, ordered by key and measured time so that a patient's rows lie together."""
-    return ordered(pa.Table.from_pylist([dict(each) for each in rows], schema=schema(topic)))
+def table(topic: str, records: Sequence[LoggedRecord]) -> pa.Table:
+    """One row for each record of `topic`, in the topic's schema and in the order of files."""
+    blocks = [records[start : start + RECORDS_AT_ONCE] for start in range(0, len(records), RECORDS_AT_ONCE)]
+    return ordered(pa.concat_tables([schema(topic).empty_table(), *(_block(schema(topic), block) for block in blocks)]))
+
+
+def _block(shape: pa.Schema, records: Sequence[LoggedRecord]) -> pa.Table:
+    columns: dict[str, list[Any]] = {}
+    for place, record in enumerate(records):
+        for name, value in _row(record).items():
+            column = columns.get(name)
+            if column is None:
+                column = columns[name] = [None] * len(records)
+            column[place] = value
+    # Most signals are missing from most blocks, and Arrow makes a column of nulls without looking at a value.
+    arrays = [
+        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(len(records), field.type)
+        for field in shape
+    ]
+    return pa.Table.from_arrays(arrays, schema=shape)
 
 
 def ordered(rows: pa.Table) -> pa.Table:
     """Rows in the order in which files keep them."""
-    return rows.sort_by([("key", "ascending"), ("t", "ascending"), ("offset", "ascending")])
+    return rows.sort_by([(name, "ascending") for name in FILE_ORDER])

@@ -1,6 +1,7 @@
 """The router: from `commands` to where each command takes effect.
 
-`bind` and `unbind` become the device's new value in the compacted topic `bindings`; commands about a patient are copied
+`bind` and `unbind` become the device's new value in the compacted topic `bindings`, and the patient who had the device
+before is told in `telemetry` that it is unbound, so that nobody waits for it there; commands about a patient are copied
 into `telemetry` under the patient's key, so that the twin meets them in the one ordered log. Both are idempotent by the
 command's id. The router has no state of its own: the bindings topic is its state, read again at each assignment.
 """
@@ -17,7 +18,7 @@ from contracts import topics
 from contracts.command import Bind, Command, Unbind
 from contracts.identity import identity_text, text_identity
 from contracts.quarantine import Quarantined, Reason, encode_raw
-from contracts.reading import LoggedCommand
+from contracts.reading import DeviceStatus, LoggedCommand
 from ingest.bindings import BindingError, BindingTable
 from stream.processor import Block, OutputRecord, SourceRecord
 from stream.recovery import Recovered, partitions_of, read_newest
@@ -53,10 +54,17 @@ class RouterProcessor:
 
     def _route(self, command: Command, value: bytes, received_at: float) -> list[OutputRecord]:
         if isinstance(command, Bind | Unbind):
+            former = self._table.former_patient(command)
             bindings = self._table.apply(command)
-            if bindings is None:
-                return []
-            return [OutputRecord(topics.BINDINGS, command.device.encode(), bindings)]
+            outputs = []
+            if bindings is not None:
+                outputs.append(OutputRecord(topics.BINDINGS, command.device.encode(), bindings))
+            # Not before its arrival: what the device said of itself until then went to the former patient.
+            t = max(command.t, received_at)
+            if former is not None and former != self._table.lookup(command.device, t):
+                unbound = DeviceStatus(command.device, "unbound", t, received_at)
+                outputs.append(OutputRecord(self._telemetry, former.encode(), msgspec.json.encode(unbound)))
+            return outputs
         logged = LoggedCommand(received_at, msgspec.Raw(value))
         return [OutputRecord(self._telemetry, command.patient.encode(), msgspec.json.encode(logged))]
 

@@ -63,7 +63,7 @@ class TwinProcessor:
     ) -> None:
         self._store = Store(twin)
         self._decoder = model_set.decoder(model_set.registry)
-        self._evidence = EvidenceWriter(twin, rules, partition)
+        self._evidence = EvidenceWriter(twin, rules, partition, self._store.device_names)
         self._twins = TwinWriter(twin, partition)
         self._twin_interval_s = configuration.worker.twin_interval_s
         self._published_at = -np.inf

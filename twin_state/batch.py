@@ -11,18 +11,25 @@ Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int8]
 
-READING, TICK, CLOSING, LIMITS, NEWS2, SESSION, ADMIT, DISCHARGE = range(8)
+READING, TICK, CLOSING, LIMITS, NEWS2, SESSION, ADMIT, DISCHARGE, DEVICE = range(9)
 """Kinds of record. A CLOSING tick says that nothing more will come, so that everything settles (end of a replayed
-file; never written live). Everything from LIMITS on is a command."""
+file; never written live). Everything from LIMITS on is a command, or goes a command's way: DEVICE is what a device says
+of itself."""
+
+
+STREAM, DEVICE_OF = range(2)
+"""Columns of `Batch.source`: the stream of a device, and the device itself (0 for commands). In one array, because each
+array more costs every call that passes the batch."""
 
 
 class Batch(NamedTuple):
     """n records of one partition in offset order, with m values among them.
 
-    Shapes: every column has n entries, `signal`, `value` and `quality` m; record j owns values `first[j]` to
-    `first[j] + values[j]`. `t` is measured time, `received_at` arrival time, both s since the epoch. `source`,
-    `session`, `sequence` and `reading` are identities (64 bits, as signed numbers). `hashed` is 1 where the sequence
-    number is a hash. For commands `signal` is the number of the argument: see `twin_state.models.patient`.
+    Shapes: `source` is (n, 2), `signal`, `value` and `quality` have m entries, the others n; record j owns values
+    `first[j]` to `first[j] + values[j]`. `t` is measured time, `received_at` arrival time, both s since the epoch.
+    `source`, `session`, `sequence` and `reading` are identities (64 bits, as signed numbers). `hashed` is 1 where the
+    sequence number is a hash. For commands `signal` is the number of the argument: see `twin_state.models.patient`. The
+    only value of a status is its state: see `twin_state.models.devices`.
     """
 
     kind: Small

@@ -1,7 +1,8 @@
 """Rows as bytes: blocks of 64 rows for checkpoints, carried over to another layout by the names of their fields.
 
 A block is a JSON header, a newline, and the words of its rows: settled row, identities, arrival state, notices, sources
-and buffer. Live rows are not stored: they are the settled row with the buffer folded in. Of the words only those that
+and buffer. The header has the names of the devices that are silent in these rows, so that they can be told after any
+crash. Live rows are not stored: they are the settled row with the buffer folded in. Of the words only those that
 are not zero are written, after a bit mask, because most of a row is usually empty.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from twin_state import batch as b
 from twin_state.batch import Float, Int
 from twin_state.columns import (
     ANNOUNCED,
@@ -22,7 +24,9 @@ from twin_state.columns import (
     FENCE,
     HEAD,
     NEXT_SOURCE,
+    NODE_DEVICE,
     NODE_FREE,
+    NODE_KIND,
     NODE_NEXT,
     NODES_LEFT,
     RING,
@@ -38,13 +42,14 @@ from twin_state.columns import (
     WINDOW_WORDS,
 )
 from twin_state.kernel import restore_live
+from twin_state.models import devices
 from twin_state.schema import SCHEMA_VERSION, Layout
 from twin_state.store import BLOCK_ROWS, Store
 
-NODE_WORDS = 2 + 9 + 3 * VALUES_PER_NODE
-SOURCE_WORDS = 8 + 2 * WINDOW_WORDS + RING
-
 Words = npt.NDArray[np.uint64]
+
+NODES_NAME_DEVICES = 2
+"""Schema version from which on a buffered reading names its device."""
 
 
 class BlockVersionError(ValueError):
@@ -93,6 +98,7 @@ def block_bytes(store: Store, number: int) -> bytes:
         "nodes": [len(chain) for chain in nodes],
     }
     node_index = np.array([node for chain in nodes for node in chain], np.int64)
+    header["devices"] = _silent_devices(store, rows, node_index)
     source_index = np.array([source for chain in sources for source in chain], np.int64)
     rings = np.zeros((len(source_index), RING), np.int64)
     ring_at = s.source[source_index, RING_AT]
@@ -160,10 +166,13 @@ def load_block(store: Store, number: int, payload: bytes) -> None:
     window = reader.take(source_count * 2 * WINDOW_WORDS).reshape(source_count, 2, WINDOW_WORDS)
     rings = reader.integers(source_count, RING)
     node_time = reader.floats(node_count, 2)
-    node_number = reader.integers(node_count, 9)
+    node_number = reader.integers(node_count, 10 if header["schema"] >= NODES_NAME_DEVICES else 9)
+    if header["schema"] < NODES_NAME_DEVICES:
+        node_number = np.hstack([node_number, np.zeros((node_count, 1), np.int64)])
     node_signal = reader.integers(node_count, VALUES_PER_NODE)
     node_value = reader.floats(node_count, 2 * VALUES_PER_NODE)
 
+    store.device_names.update(header.get("devices", []))
     first = number * BLOCK_ROWS
     for n, key in enumerate(header["keys"]):
         store.place(first + n, key.encode())
@@ -224,6 +233,20 @@ def _chain(links: Int, first: int) -> list[int]:
         found.append(first)
         first = int(links[first])
     return found
+
+
+def _silent_devices(store: Store, rows: slice, node_index: Int) -> list[tuple[int, str]]:
+    """Identity and name of each device that is silent in these rows, or that a last will in their buffers makes so."""
+    s = store.columns
+    found: set[int] = set()
+    if ("devices", "offline") in store.configuration.layout.places:
+        found.update(
+            s.settled_identities[rows, store.configuration.layout.place("devices", "offline")].ravel().tolist()
+        )
+    wills = (s.node_number[node_index, NODE_KIND] == b.DEVICE) & (s.node_value[node_index, 0] == devices.OFFLINE)
+    found.update(s.node_number[node_index[wills], NODE_DEVICE].tolist())
+    names = store.device_names
+    return sorted((identity, names[identity]) for identity in found if identity in names)
 
 
 def _places(layout: Layout) -> list[list[Any]]:

@@ -6,7 +6,7 @@ order they came in. Source and session stand there by identity, so ties in t hav
 
 from __future__ import annotations
 
-from twin_state.batch import Batch
+from twin_state.batch import DEVICE_OF, STREAM, Batch
 from twin_state.columns import (
     HEAD,
     KEY_READING,
@@ -14,6 +14,7 @@ from twin_state.columns import (
     KEY_SESSION,
     KEY_SOURCE,
     NODE_COUNT,
+    NODE_DEVICE,
     NODE_FREE,
     NODE_KIND,
     NODE_LAST,
@@ -65,10 +66,11 @@ def insert(s: Columns, row: int, b: Batch, j: int, t: float) -> int:
         s.node_number[node, NODE_KIND] = b.kind[j]
         s.node_number[node, NODE_PART] = part
         s.node_number[node, NODE_LAST] = part == parts - 1
-        s.node_number[node, KEY_SOURCE] = b.source[j]
+        s.node_number[node, KEY_SOURCE] = b.source[j, STREAM]
         s.node_number[node, KEY_SESSION] = b.session[j]
         s.node_number[node, KEY_SEQUENCE] = b.sequence[j]
         s.node_number[node, KEY_READING] = b.reading[j]
+        s.node_number[node, NODE_DEVICE] = b.source[j, DEVICE_OF]
         begin = b.first[j] + part * VALUES_PER_NODE
         count = min(VALUES_PER_NODE, b.first[j] + b.values[j] - begin)
         s.node_number[node, NODE_COUNT] = count

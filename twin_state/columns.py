@@ -48,7 +48,18 @@ ANNOUNCED_RULE, ANNOUNCED_OPENED_BY, ANNOUNCED_AS, ANNOUNCED_SEEN = range(4)
 NODE_T, NODE_RECEIVED = range(2)
 """Columns of `node_time` (s)."""
 
-KEY_SOURCE, KEY_SESSION, KEY_SEQUENCE, KEY_READING, NODE_KIND, NODE_PART, NODE_LAST, NODE_COUNT, NODE_NEXT = range(9)
+(
+    KEY_SOURCE,
+    KEY_SESSION,
+    KEY_SEQUENCE,
+    KEY_READING,
+    NODE_KIND,
+    NODE_PART,
+    NODE_LAST,
+    NODE_COUNT,
+    NODE_NEXT,
+    NODE_DEVICE,
+) = range(10)
 """Columns of `node_number`."""
 
 NODE_FREE, NODES_LEFT, SOURCE_FREE, SOURCES_LEFT, RING_FREE, RINGS_LEFT = range(6)
@@ -57,8 +68,8 @@ NODE_FREE, NODES_LEFT, SOURCE_FREE, SOURCES_LEFT, RING_FREE, RINGS_LEFT = range(
 
 class Columns(NamedTuple):
     """Shapes: `settled` and `live` (R, floats), their identities (R, identities), `row_time` (R, 4), `row_number`
-    (R, 8), `announced` (R, A, 4), `announced_t` (R, A), `node_time` (N, 2), `node_number` (N, 9), `node_signal` (N, 8),
-    `node_value` (N, 16: values, then qualities), `source` (D, 8), `source_window` (D, 2, 4), `ring` (H, 64)."""
+    (R, 8), `announced` (R, A, 4), `announced_t` (R, A), `node_time` (N, 2), `node_number` (N, 10), `node_signal` (N,
+    8), `node_value` (N, 16: values, then qualities), `source` (D, 8), `source_window` (D, 2, 4), `ring` (H, 64)."""
 
     settled: Float
     settled_identities: Int
@@ -85,7 +96,7 @@ def empty_columns(rows: int, nodes: int, sources: int, rings: int, floats: int, 
     row_time[:, SILENT_SINCE] = 0.0
     row_number = np.zeros((rows, 8), np.int64)
     row_number[:, [HEAD, TAIL, SOURCES]] = -1
-    node_number = np.zeros((nodes, 9), np.int64)
+    node_number = np.zeros((nodes, 10), np.int64)
     node_number[:, NODE_NEXT] = _free_list(nodes)
     source = np.zeros((sources, 8), np.int64)
     source[:, NEXT_SOURCE] = _free_list(sources)

@@ -21,7 +21,7 @@ from twin_state.columns import (
 )
 from twin_state.compiled import compiled, inlined
 from twin_state.constants import Constants
-from twin_state.models import news2, patient
+from twin_state.models import devices, news2, patient
 from twin_state.models.latest import channel_fresh, channel_time, channel_value
 
 ABSENT, PENDING, PRESENT, CLEARING = 0.0, 1.0, 2.0, 3.0
@@ -215,18 +215,20 @@ def _move(out: Transitions, source: int, target: int) -> None:
 @compiled
 def withdraw(k: Constants, s: Columns, out: Transitions, row: int, record: int, f: Float, i: Int) -> None:
     """Withdraw each provisional notice that the settled row has passed without opening its condition."""
-    settled_t = f[k.models[c.PATIENT, c.BASE] + patient.T]
     at = 0
     while at < s.row_number[row, ANNOUNCED_COUNT]:
         t = s.announced_t[row, at]
+        rule = s.announced[row, at, ANNOUNCED_RULE]
+        channel = k.rule_number[rule, c.CHANNEL]
+        settled_t = f[k.models[c.PATIENT, c.BASE] + patient.T]
+        if k.models[c.DEVICES, c.ENABLED] and channel == k.signals + c.DEVICES_SILENT:
+            settled_t = max(settled_t, f[k.models[c.DEVICES, c.BASE] + devices.STATUS_T])
         if t > settled_t:
             at += 1
             continue
-        rule = s.announced[row, at, ANNOUNCED_RULE]
         announced_as = s.announced[row, at, ANNOUNCED_AS]
         _drop_announced(s, row, at)
         s.counters[b.WITHDRAWALS] += 1
-        channel = k.rule_number[rule, c.CHANNEL]
         write(
             s,
             out,
@@ -290,16 +292,19 @@ def _change(
 
 @compiled
 def advance(
-    k: Constants, s: Columns, out: Transitions, row: int, f: Float, i: Int, t: float, record: int, fold: int
+    k: Constants, s: Columns, out: Transitions, row: int, f: Float, i: Int, t: float, only: int, record: int, fold: int
 ) -> None:
-    """Run the row's timers up to `t` (s of event time) with the values held so far."""
+    """Run the row's timers up to `t` (s of event time) with the values held so far: of the rules on channel `only`, or
+    of all (-1)."""
     phase_at = k.models[c.RULES, c.BASE]
     for rule in range(k.rules):
         phase = f[phase_at + rule]
         if phase != PENDING and (phase != CLEARING or fold == FOLD_TICK):
             continue
-        since = f[phase_at + k.rules + rule]
         channel = k.rule_number[rule, c.CHANNEL]
+        if only >= 0 and channel != only:
+            continue
+        since = f[phase_at + k.rules + rule]
         held_until = channel_time(k, f, channel) + k.channel[channel, c.HOLD_S]
         due = since + (k.rule_value[rule, c.ONSET_S] if phase == PENDING else k.rule_value[rule, c.CLEAR_S])
         if due <= t and due <= held_until:
@@ -328,17 +333,19 @@ def evaluate(
     i: Int,
     t: float,
     reading: int,
+    only: int,
     record: int,
     fold: int,
 ) -> None:
-    """Look at every rule as of `t` (s), after a reading or command was folded in."""
+    """Look at the rules on channel `only`, or at every rule (-1), as of `t` (s), after a reading, command or status was
+    folded in."""
     phase_at = k.models[c.RULES, c.BASE]
     session = patient.in_session(k, f)
     discharged = f[k.models[c.PATIENT, c.BASE] + patient.ADMISSION] == patient.DISCHARGED
     scored = not k.models[c.NEWS2_MODEL, c.ENABLED] or f[k.models[c.NEWS2_MODEL, c.BASE] + 1] == news2.APPLICABLE
     for rule in range(k.rules):
         channel = k.rule_number[rule, c.CHANNEL]
-        if rule == k.silence_rule or channel < 0:
+        if rule == k.silence_rule or channel < 0 or (only >= 0 and channel != only):
             continue
         phase = f[phase_at + rule]
         threshold, personal = threshold_of(k, f, rule, t)
@@ -389,6 +396,10 @@ def evaluate(
                 f[phase_at + k.rules + rule] = t
         elif k.rule_value[rule, c.UPDATE_STEP] > 0.0:
             worst = f[phase_at + 3 * k.rules + rule]
+            if channel == k.signals + c.DEVICES_SILENT and value < worst:
+                # The next device that falls silent is another one, and is told.
+                worst = value
+                f[phase_at + 3 * k.rules + rule] = value
             if sense * (value - worst) >= k.rule_value[rule, c.UPDATE_STEP]:
                 f[phase_at + 3 * k.rules + rule] = value
                 _change(k, s, out, row, rule, b.UPDATE, t, value, threshold, personal, record, f, i, fold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from twin_state.constants import Constants
 from twin_state.rules import LIMITS, ConditionRule
 from twin_state.schema import Layout, lay_out
 
-CLINICAL_MODELS: tuple[str, ...] = ("baseline", "news2", "rehabilitation")
+CLINICAL_MODELS: tuple[str, ...] = ("baseline", "news2", "rehabilitation", "devices")
 
 PAST_EVENT_RULE = "past-event"
 """Id of the rule under which an advisory about a late reading is written."""
@@ -20,9 +21,14 @@ PAST_EVENT_RULE = "past-event"
 LEAST_HOLD_S = 15.0
 """A value is held at least this long when a delay is counted: many wearables report each 5 to 15 s."""
 
-DERIVED_VALIDITY_S = {"symptom_chest_pain": 900.0, "symptom_syncope": 900.0, "symptom_other": 900.0}
-"""Validity of a model's channel where it is not 300 s: a symptom report is current for a quarter of an hour, then over.
-"""
+DERIVED_VALIDITY_S = {
+    "symptom_chest_pain": 900.0,
+    "symptom_syncope": 900.0,
+    "symptom_other": 900.0,
+    "devices_silent": math.inf,
+}
+"""Validity of a model's channel where it is not 300 s: a symptom report is current for a quarter of an hour, then over;
+a device is silent until something is heard of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,18 @@ from typing import NamedTuple
 from twin_state.batch import Float, Int
 
 # Models in the order in which a reading passes them; the number is the model's place in `Constants.base`.
-LATEST, CHANNELS, RULES, PATIENT, BASELINE, NEWS2_MODEL, REHABILITATION, MOMENTS, HEART_RATE_FILTER = range(9)
+(
+    LATEST,
+    CHANNELS,
+    RULES,
+    PATIENT,
+    BASELINE,
+    NEWS2_MODEL,
+    REHABILITATION,
+    MOMENTS,
+    HEART_RATE_FILTER,
+    DEVICES,
+) = range(10)
 MODEL_NAMES: tuple[str, ...] = (
     "latest",
     "channels",
@@ -18,6 +29,7 @@ MODEL_NAMES: tuple[str, ...] = (
     "rehabilitation",
     "moments",
     "heart_rate_filter",
+    "devices",
 )
 
 # Signals that a model asks for by name; -1 in `Constants.special` where the registry lacks one.
@@ -55,7 +67,8 @@ SPECIAL_SIGNALS: tuple[str, ...] = (
     SYMPTOM_SYNCOPE,
     SYMPTOM_OTHER,
     SILENCE,
-) = range(9)
+    DEVICES_SILENT,
+) = range(10)
 DERIVED_CHANNELS: tuple[str, ...] = (
     "news2_low",
     "news2_high",
@@ -66,6 +79,7 @@ DERIVED_CHANNELS: tuple[str, ...] = (
     "symptom_syncope",
     "symptom_other",
     "silence_s",
+    "devices_silent",
 )
 
 ALWAYS, REST, IN_SESSION = range(3)

@@ -46,7 +46,7 @@ from twin_state.conditions import (
     write,
 )
 from twin_state.constants import Constants
-from twin_state.fold import fold_node
+from twin_state.fold import ALL_CHANNELS, fold_node
 from twin_state.models import patient
 
 NEXT_ROW, UNSETTLED_ROW = 14, 12
@@ -104,37 +104,38 @@ def _settle(k: Constants, s: Columns, out: Transitions, row: int, until: float, 
     return True
 
 
+@inlined
+def _tell_past_event(
+    k: Constants,
+    s: Columns,
+    out: Transitions,
+    row: int,
+    batch: Batch,
+    j: int,
+    signal: int,
+    value: float,
+    threshold: float,
+    personal: int,
+) -> None:
+    t = batch.t[j]
+    what, rule = b.PAST_EVENT, k.past_event_rule
+    f, i = s.live[row], s.live_identities[row]
+    write(s, out, row, rule, what, b.SETTLED, t, t, batch.reading[j], signal, value, threshold, personal, j, f, i)
+
+
 @compiled
 def _past_event(k: Constants, s: Columns, out: Transitions, row: int, batch: Batch, j: int) -> None:
     """One advisory for a late reading that reports a symptom or would have opened a high-priority condition."""
     if k.past_event_rule < 0:
         return
     f = s.live[row]
-    i = s.live_identities[row]
     session = patient.in_session(k, f)
     for n in range(batch.first[j], batch.first[j] + batch.values[j]):
         signal = batch.signal[n]
         value = batch.value[n]
         if signal == k.special[c.SYMPTOM]:
             if value > 0.0:
-                write(
-                    s,
-                    out,
-                    row,
-                    k.past_event_rule,
-                    b.PAST_EVENT,
-                    b.SETTLED,
-                    batch.t[j],
-                    batch.t[j],
-                    batch.reading[j],
-                    signal,
-                    value,
-                    1.0,
-                    0,
-                    j,
-                    f,
-                    i,
-                )
+                _tell_past_event(k, s, out, row, batch, j, signal, value, 1.0, 0)
                 return
             continue
         if batch.quality[n] < k.quality_floor:
@@ -148,24 +149,7 @@ def _past_event(k: Constants, s: Columns, out: Transitions, row: int, batch: Bat
                 continue
             threshold, personal = threshold_of(k, f, rule, batch.t[j])
             if k.rule_value[rule, c.SENSE] * (value - threshold) >= 0.0:
-                write(
-                    s,
-                    out,
-                    row,
-                    k.past_event_rule,
-                    b.PAST_EVENT,
-                    b.SETTLED,
-                    batch.t[j],
-                    batch.t[j],
-                    batch.reading[j],
-                    signal,
-                    value,
-                    threshold,
-                    personal,
-                    j,
-                    f,
-                    i,
-                )
+                _tell_past_event(k, s, out, row, batch, j, signal, value, threshold, personal)
                 return
 
 
@@ -206,7 +190,9 @@ def _arrive(k: Constants, s: Columns, out: Transitions, batch: Batch, j: int) ->
         if batch.values[j] == 0:
             bound = k.settling_s
     on_time = command or t >= max(s.row_time[row, CLOCK] - bound, s.row_time[row, WATERMARK])
-    seen = duplicates.check(s, row, batch.source[j], batch.session[j], batch.sequence[j], batch.hashed[j] == 1, on_time)
+    seen = duplicates.check(
+        s, row, batch.source[j, b.STREAM], batch.session[j], batch.sequence[j], batch.hashed[j] == 1, on_time
+    )
     if seen == duplicates.REPEAT:
         s.counters[b.DUPLICATES] += 1
         return
@@ -273,7 +259,8 @@ def _tick_row(k: Constants, s: Columns, out: Transitions, row: int, t: float, cl
     if out.number.shape[0] - s.counters[FILLED] < room_to_arrive(k):
         return False
     before = s.counters[FILLED]
-    advance(k, s, out, row, f, s.live_identities[row], s.row_time[row, CLOCK] + waited, j, FOLD_TICK)
+    now = s.row_time[row, CLOCK] + waited
+    advance(k, s, out, row, f, s.live_identities[row], now, ALL_CHANNELS, j, FOLD_TICK)
     if s.counters[FILLED] > before:
         s.row_number[row, DIRTY] = 1
         s.row_number[row, UNPUBLISHED] = 1

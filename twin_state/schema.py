@@ -14,7 +14,8 @@ import numpy as np
 from twin_state import constants as c
 from twin_state.batch import Int, Small
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: a buffered reading names its device."""
 
 Per = Literal["row", "signal", "channel", "rule"]
 
@@ -67,6 +68,7 @@ FIELDS: dict[int, tuple[Field, ...]] = {
     c.REHABILITATION: (Field("highest_systolic"), Field("power_at_highest_systolic")),
     c.MOMENTS: (Field("mean", "signal"), Field("variance", "signal"), Field("z", "signal"), Field("count", "signal")),
     c.HEART_RATE_FILTER: (Field("mean"), Field("variance")),
+    c.DEVICES: (Field("status_t"), Field("offline_t", size=8), Field("offline", size=8, identity=True)),
 }
 
 

@@ -29,7 +29,8 @@ TRANSITION_ROOM = 256
 class Store:
     """Rows in the order in which their patients first appeared in the log, which is the same in every process.
 
-    `keys[row]` is the patient's Kafka key, b"" where a row is empty. Not safe for concurrent use.
+    `keys[row]` is the patient's Kafka key, b"" where a row is empty. `device_names` has the name behind the identity of
+    each device whose last will was read. Not safe for concurrent use.
     """
 
     def __init__(self, configuration: TwinConfiguration, rows: int = BLOCK_ROWS) -> None:
@@ -38,6 +39,7 @@ class Store:
         self.columns: Columns = empty_columns(rows, 8 * rows, 2 * rows, 8, layout.floats, layout.identities)
         self.keys: list[bytes] = []
         self.index: dict[bytes, int] = {}
+        self.device_names: dict[int, str] = {}
         k = configuration.constants
         self.room: Transitions = empty_transitions(TRANSITION_ROOM + 4 * k.rules, layout.floats, layout.identities)
 

@@ -26,6 +26,7 @@ DERIVED_CHANNELS: frozenset[str] = frozenset(
         "heart_rate_above_rest_pct",
         "systolic_fall",
         "silence_s",
+        "devices_silent",
         "symptom_chest_pain",
         "symptom_syncope",
         "symptom_other",
@@ -47,7 +48,7 @@ TICKS_STOPPED = "ticks-stopped"
 REQUIRED_NOTICES: tuple[str, ...] = (PAST_EVENT, TICKS_STOPPED)
 
 MESSAGE_FIELDS: frozenset[str] = frozenset(
-    {"value", "threshold", "below", "limit", "range", "missing", "channel", "onset"}
+    {"value", "threshold", "below", "limit", "range", "missing", "devices", "channel", "onset"}
 )
 """What a message may name in braces; `alerts/messages.py` fills them in."""
 

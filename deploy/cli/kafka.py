@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli.brokers import remove, take_down
+
 if TYPE_CHECKING:
     from contracts.configuration import Configuration
     from deploy.kafka.broker import Broker
@@ -48,15 +50,7 @@ def down() -> None:
     """Stop Kafka cleanly; its data are kept."""
     from deploy.configuration import load_configuration
 
-    broker = embedded_broker(load_configuration())
-    if broker.process is None:
-        typer.echo("Kafka does not run")
-        return
-    if broker.stop():
-        typer.echo("Kafka is down")
-    else:
-        typer.echo(f"Kafka did not stop in time and was killed; see {broker.log_file}", err=True)
-        raise typer.Exit(1)
+    take_down(embedded_broker(load_configuration()), "Kafka")
 
 
 @app.command()
@@ -121,11 +115,4 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     """Stop the embedded Kafka and delete everything it holds."""
     from deploy.configuration import load_configuration
 
-    broker = embedded_broker(load_configuration())
-    if not broker.folder.exists():
-        typer.echo(f"nothing to delete: {broker.folder} does not exist")
-        return
-    if not yes:
-        typer.confirm(f"Delete every reading, command and alert in {broker.folder}?", abort=True)
-    broker.reset()
-    typer.echo(f"{broker.folder} is gone")
+    remove(embedded_broker(load_configuration()), "every reading, command and alert", yes=yes)

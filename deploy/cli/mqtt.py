@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli.brokers import remove, take_down
+
 if TYPE_CHECKING:
     from contracts.configuration import Configuration
     from deploy.mqtt.mosquitto import MosquittoBroker
@@ -46,15 +48,7 @@ def down() -> None:
     """Stop the broker cleanly; sessions and queues are kept."""
     from deploy.configuration import load_configuration
 
-    broker = embedded_broker(load_configuration())
-    if broker.process is None:
-        typer.echo("the MQTT broker does not run")
-        return
-    if broker.stop():
-        typer.echo("the MQTT broker is down")
-    else:
-        typer.echo(f"the MQTT broker did not stop in time and was killed; see {broker.log_file}", err=True)
-        raise typer.Exit(1)
+    take_down(embedded_broker(load_configuration()), "the MQTT broker")
 
 
 @app.command()
@@ -83,14 +77,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     """Stop the broker and delete its sessions and queues."""
     from deploy.configuration import load_configuration
 
-    broker = embedded_broker(load_configuration())
-    if not broker.folder.exists():
-        typer.echo(f"nothing to delete: {broker.folder} does not exist")
-        return
-    if not yes:
-        typer.confirm(f"Delete every session and queued message in {broker.folder}?", abort=True)
-    broker.reset()
-    typer.echo(f"{broker.folder} is gone")
+    remove(embedded_broker(load_configuration()), "every session and queued message", yes=yes)
 
 
 @app.command()

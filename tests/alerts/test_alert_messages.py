@@ -24,6 +24,10 @@ def evidence(
     return Evidence(channel, value, threshold, limit_from, inputs, "m", "c", missing=list(missing), **more)  # type: ignore[arg-type]
 
 
+def silent(*devices: str) -> Evidence:
+    return Evidence("devices_silent", float(len(devices)), 1.0, "rule", [], "m", "c", devices=list(devices))
+
+
 @pytest.mark.parametrize(
     ("rule", "of", "expected"),
     [
@@ -67,7 +71,9 @@ def evidence(
             evidence("symptom", 2, 1),
             "Past event, received late: symptom was syncope at 00:01:00 UTC on 1970-01-01.",
         ),
-        ("device-silent", evidence("silence_s", 900, 900), "No reading has arrived for 900 s."),
+        ("silence", evidence("silence_s", 900, 900), "No reading has arrived for 900 s."),
+        ("device-silent", silent("chest_strap-7"), "Connection lost: chest_strap-7."),
+        ("device-silent-session", silent("a", "b", "c"), "Connection lost in exercise: a, b and c."),
         ("heart-rate-stop", None, "Heart rate is unknown/min in exercise, unknown/min: stop."),
         ("gone", evidence("spo2", 80, 85), "gone: SpO2 is 80, limit 85 (this rule is no longer in force)."),
         ("gone", None, "gone (this rule is no longer in force)."),
@@ -82,7 +88,8 @@ def test_sentence_while_it_stands(rule: str, of: Evidence | None, expected: str)
     ("rule", "of", "expected"),
     [
         ("spo2-below-85", evidence("spo2", 93, 84.9), "Over: SpO2 is now 93."),
-        ("device-silent", evidence("silence_s", 0, 0), "Readings arrive again."),
+        ("silence", evidence("silence_s", 0, 0), "Readings arrive again."),
+        ("device-silent", silent("b"), "Over: the number of silent devices is now 1."),
         ("symptom-chest-pain", evidence("symptom_chest_pain", 0, 1), "The report of chest pain is no longer current."),
         ("gone", None, "Over: gone."),
     ],

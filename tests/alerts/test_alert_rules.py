@@ -71,7 +71,7 @@ def comparison(rules: RuleSet, rule_id: str) -> Rule:
 def test_the_shipped_rules_are_in_force_at_any_time_and_all_name_a_source() -> None:
     for at in (0.0, 1000.0, NOW):
         rules = default_rules(at)
-        assert len(rules) == 33
+        assert len(rules) == 35
         assert all(entry.source and entry.author and entry.message for entry in rules)
     assert {PAST_EVENT, TICKS_STOPPED} <= {notice.id for notice in rules.notices}
     assert rules[PAST_EVENT].priority == "none"
@@ -97,7 +97,9 @@ def test_the_shipped_rules_are_in_force_at_any_time_and_all_name_a_source() -> N
         ("symptom-chest-pain", "symptom_chest_pain", 1.0, "high", "always", 0.0),
         ("symptom-syncope", "symptom_syncope", 1.0, "high", "always", 0.0),
         ("exertion-high", "rpe", 15.0, "low", "session", 0.0),
-        ("device-silent", "silence_s", 0.0, "medium", "always", 0.0),
+        ("silence", "silence_s", 0.0, "medium", "always", 0.0),
+        ("device-silent", "devices_silent", 1.0, "low", "rest", 0.0),
+        ("device-silent-session", "devices_silent", 1.0, "medium", "session", 0.0),
         ("battery-low", "battery_pct", 15.0, "low", "always", 0.0),
     ],
 )
@@ -205,7 +207,7 @@ def test_command_checks_a_file(tmp_path: Path) -> None:
     bad.write_text(RULE.replace('"low"', '"urgent"') + NOTICES)
     result = CliRunner().invoke(app, ["check", str(good)])
     assert result.exit_code == 0
-    assert "31 rules and 2 notices in force" in result.output
+    assert "33 rules and 2 notices in force" in result.output
     refused = CliRunner().invoke(app, ["check", str(bad)])
     assert refused.exit_code != 0
     assert 'rule "fever": field priority' in str(refused.exception)

@@ -56,6 +56,9 @@ def ward() -> Iterator[Line]:
     for second in range(201, 300):
         yield payload(START + second, "d1", "monitor", second, {"heart_rate": 128, "spo2": 95})
     yield payload(START + 300, "d1", "app", 2, {"rpe": 16})
+    yield Line(START + 301.1, "biotwin/v1/site/d1/status", b'{"state": "offline"}', b"")
+    yield Line(START + 330.1, "biotwin/v1/site/d1/status", b'{"state": "online"}', b"")
+    yield command(START + 331, kind="unbind", device="d1")
 
 
 @cache
@@ -66,7 +69,7 @@ def records() -> dict[str, list[bytes]]:
     pipeline.run(logged, now=START + 1000.0)
     pipeline.finish(now=START + 1000.0)
     found: dict[str, list[bytes]] = {name: [] for name in SCHEMAS}
-    kinds = {"reading": "reading", "tick": "tick", "command": "logged-command"}
+    kinds = {"reading": "reading", "device": "device-status", "tick": "tick", "command": "logged-command"}
     for record in logged:
         if record.topic == TELEMETRY:
             found[kinds[orjson.loads(record.value)["kind"]]].append(record.value)
@@ -120,6 +123,10 @@ def test_the_ward_gives_every_transition_an_alert_can_have() -> None:
     assert ("past-event", "onset", "settled") in told
     assert ("heart-rate-above-zone", "onset", "settled") in told
     assert ("exertion-high", "onset", "settled") in told
+    silent = next(alert for alert in alerts if alert.rule == "device-silent-session")
+    assert (silent.message, silent.kind) == ("Connection lost in exercise: d1.", "technical")
+    assert silent.evidence is not None
+    assert silent.evidence.devices == ["d1"]
     news2 = next(alert for alert in alerts if alert.rule == "news2-emergency")
     missing = "(9 to 17 possible; supplemental oxygen, consciousness and temperature missing)"
     assert news2.message == f"NEWS2 is 9 {missing}, limit 7: emergency assessment."

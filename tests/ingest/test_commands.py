@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import msgspec
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 from starlette.applications import Starlette
-from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from alerts.console.directory import Directory
@@ -98,8 +98,15 @@ def configuration(kafka: ScratchKafka, tmp_path: Path) -> Iterator[Configuration
     asyncio.run(kafka.wipe())
 
 
-def client_of(configuration: Configuration) -> TestClient:
-    return TestClient(Starlette(routes=command_routes(configuration)))
+def ask(configuration: Configuration, method: str, path: str, **request: Any) -> httpx.Response:
+    """One request to the HTTP interface as this configuration makes it."""
+
+    async def answered() -> httpx.Response:
+        transport = httpx.ASGITransport(Starlette(routes=command_routes(configuration)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
+            return await client.request(method, path, **request)
+
+    return asyncio.run(answered())
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -113,8 +120,8 @@ def commands_in(configuration: Configuration) -> list[Any]:
 
 @pytest.mark.kafka
 def test_http_command_is_authored_by_the_tokens_holder(configuration: Configuration) -> None:
-    client = client_of(configuration)
-    answer = client.post("/api/commands/bind", json=EXAMPLES["bind"] | {"id": "b1"}, headers=bearer("secret-2"))
+    body = EXAMPLES["bind"] | {"id": "b1"}
+    answer = ask(configuration, "POST", "/api/commands/bind", json=body, headers=bearer("secret-2"))
     assert (answer.status_code, answer.json()["author"], answer.json()["id"]) == (202, "Nurse Two", "b1")
     (command,) = commands_in(configuration)
     assert isinstance(command, Bind)
@@ -124,7 +131,7 @@ def test_http_command_is_authored_by_the_tokens_holder(configuration: Configurat
 @pytest.mark.kafka
 def test_http_admit_keeps_the_name_at_the_site(configuration: Configuration) -> None:
     body = {"patient": "p7", "age_years": 63, "directory": {"display_name": "Mary Miller", "ward": "3B", "bed": "12"}}
-    answer = client_of(configuration).post("/api/commands/admit", json=body, headers=bearer("secret-1"))
+    answer = ask(configuration, "POST", "/api/commands/admit", json=body, headers=bearer("secret-1"))
     assert answer.status_code == 202
     entry = Directory(configuration.console.directory).get("p7")
     assert entry is not None
@@ -134,7 +141,7 @@ def test_http_admit_keeps_the_name_at_the_site(configuration: Configuration) -> 
 
 
 def test_http_refusals_say_what_is_wrong() -> None:
-    client = client_of(Configuration(tokens={"secret": "Nurse"}, kafka=Kafka(bootstrap="127.0.0.1:1")))
+    configuration = Configuration(tokens={"secret": "Nurse"}, kafka=Kafka(bootstrap="127.0.0.1:1"))
     good = EXAMPLES["bind"]
     cases: list[tuple[int, str, dict[str, Any]]] = [
         (401, "bind", {"json": good}),
@@ -152,12 +159,13 @@ def test_http_refusals_say_what_is_wrong() -> None:
         (503, "bind", {"json": good, "headers": bearer("secret")}),
     ]
     for status, kind, request in cases:
-        answer = client.post(f"/api/commands/{kind}", **request)
+        answer = ask(configuration, "POST", f"/api/commands/{kind}", **request)
         assert (status, set(answer.json())) == (answer.status_code, {"error"}), (kind, request)
         assert "secret" not in answer.text
-    assert client.post("/api/commands/bind", json=good).headers["www-authenticate"] == "Bearer"
-    assert client.get("/api/commands").json() == command_schema()
-    no_tokens = client_of(Configuration()).post("/api/commands/bind", json=good, headers=bearer(""))
+    unnamed = ask(configuration, "POST", "/api/commands/bind", json=good)
+    assert unnamed.headers["www-authenticate"] == "Bearer"
+    assert ask(configuration, "GET", "/api/commands").json() == command_schema()
+    no_tokens = ask(Configuration(), "POST", "/api/commands/bind", json=good, headers=bearer(""))
     assert no_tokens.status_code == 401
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import orjson
@@ -16,7 +16,7 @@ from contracts.command import Bind
 from contracts.configuration import Ingest
 from contracts.identity import identity_text, reading_identity, session_identity, source_identity
 from contracts.quarantine import Reason
-from contracts.reading import Reading
+from contracts.reading import DeviceStatus, Reading
 from contracts.signals import default_registry
 from ingest.bindings import BindingTable
 from ingest.core import IngestCore, Outcome, held_reading
@@ -221,8 +221,21 @@ def test_lost_sequence_numbers_are_counted_once_they_are_overdue() -> None:
 def test_status_topic_tells_birth_and_last_will() -> None:
     core = make_core()
     topic = "biotwin/v1/site/chest-1/status"
-    assert core.take(topic, b'{"state":"online","streams":{}}', NOW).status == ("chest-1", True)
-    assert core.take(topic, b'{"state":"offline"}', NOW).status == ("chest-1", False)
+    states: tuple[Literal["online", "offline"], ...] = ("online", "offline")
+    for state in states:
+        outcome = core.take(topic, b'{"state":"%s","streams":{}}' % state.encode(), NOW)
+        assert outcome.status is not None
+        assert (outcome.accepted, outcome.quarantined, outcome.format) == ([], [], "status")
+        assert (outcome.status.device, outcome.status.online, outcome.status.key) == (
+            "chest-1",
+            state == "online",
+            b"patient-of-chest-1",
+        )
+        written = msgspec.json.decode(outcome.status.value, type=DeviceStatus)
+        assert written == DeviceStatus("chest-1", state, NOW, NOW), "a last will has no time but that of its arrival"
+    unbound = core.take("biotwin/v1/site/stranger/status", b'{"state":"offline"}', NOW).status
+    assert unbound is not None
+    assert (unbound.device, unbound.online, unbound.key) == ("stranger", False, None), "it concerns no patient"
     assert core.take(topic, b"", NOW) == Outcome("status", [], [])
     assert reasons(core.take(topic, b"[]", NOW)) == [Reason.BAD_FIELD]
 

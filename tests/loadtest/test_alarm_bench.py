@@ -116,12 +116,12 @@ def said(sent: Records) -> list[tuple[Condition, list[Alert]]]:
 
 
 def settled(what: list[tuple[Condition, list[Alert]]]) -> list[bytes]:
-    """The settled alerts in canonical form; silence is judged from arrival, and is left out."""
+    """The settled alerts about patients in canonical form; silence is judged from arrival, and is left out."""
     return sorted(
         canonical_bytes(to_builtins(alert))
         for _, alerts in what
         for alert in alerts
-        if alert.stage == "settled" and alert.transition != "withdrawn" and alert.rule != "device-silent"
+        if alert.stage == "settled" and alert.transition != "withdrawn" and alert.kind == "physiological"
     )
 
 

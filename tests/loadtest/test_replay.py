@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import orjson
@@ -115,6 +116,42 @@ def test_core_and_kafka_give_the_same_bytes(ward_file: Path, tmp_path: Path) -> 
     counts = replay_through_kafka(CONFIGURATION, [ward_file], tmp_path / "kafka", foreign=False)
     assert outputs(tmp_path / "core") == outputs(tmp_path / "kafka")
     assert counts["alerts.jsonl"] > 0
+
+
+def test_statuses_in_the_file_raise_and_end_the_condition_of_the_patient_bound_then(tmp_path: Path) -> None:
+    """Wills, births and bindings as lines: a stranger's will concerns nobody, and an unbinding ends what stands."""
+
+    def order(at: float, **fields: Any) -> dict[str, Any]:
+        body = {"id": f"c{at}", "t": START_T + at, "author": "me", **fields}
+        return {"command": body, "received_at": START_T + at}
+
+    def said(at: float, device: str, state: str) -> dict[str, Any]:
+        return {"topic": f"biotwin/v1/site/{device}/status", "payload": {"state": state}, "received_at": START_T + at}
+
+    def measured(at: int) -> dict[str, Any]:
+        payload = {"session": "s", "seq": at, "t": START_T + at, "v": {"heart_rate": 70}}
+        return {"topic": "biotwin/v1/site/strap/heart", "payload": payload, "received_at": START_T + at + 0.1}
+
+    bound = [order(0.1 * n, kind="bind", device=name, patient="p1") for n, name in enumerate(("strap", "band", "pump"))]
+    wills = [said(10.3, "band", "offline"), said(10.4, "stranger", "offline"), said(20.3, "pump", "offline")]
+    # The pump's new binding is dated back to before its will: the alarm that stands must end all the same.
+    moved = order(23.3, kind="bind", device="pump", patient="p2", t=START_T + 19.0)
+    ends = [said(30.3, "band", "online"), moved]
+    lines = sorted(
+        [*bound, *wills, *ends, *(measured(at) for at in range(1, 60))], key=lambda line: float(line["received_at"])
+    )
+    file = tmp_path / "file.jsonl"
+    file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    replay_through_core(CONFIGURATION, [file], tmp_path / "out")
+    alerts = [orjson.loads(line) for line in (tmp_path / "out" / "alerts.jsonl").read_bytes().splitlines()]
+    assert {(one["patient"], one["rule"]) for one in alerts} == {("p1", "device-silent")}
+    assert [
+        (one["transition"], round(one["t"] - START_T, 3), one["message"]) for one in alerts if one["stage"] == "settled"
+    ] == [
+        ("onset", 10.3, "Connection lost: band."),
+        ("update", 20.3, "Connection lost: band and pump."),
+        ("clear", 30.3, "Over: the number of silent devices is now 0."),
+    ]
 
 
 @settings(max_examples=6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -106,7 +107,9 @@ def test_an_outage_holds_readings_back_and_then_sends_them_in_a_burst() -> None:
     )
     simulation = Simulation(plan)
     (outage, *_) = simulation.labels
-    sent = messages(plan)
+    everything = messages(plan)
+    statuses = [message for message in everything if message.topic.endswith("/status")]
+    sent = [message for message in everything if message not in statuses]
     during = [message for message in sent if outage.start_t + 1.5 < message.at < outage.end_t - 1.0]
     late = [
         message
@@ -116,6 +119,18 @@ def test_an_outage_holds_readings_back_and_then_sends_them_in_a_burst() -> None:
     ]
     assert during == []
     assert len(late) >= 3
+    told = {
+        (message.topic.split("/")[3], orjson.loads(message.payload)["state"], ceil(at))
+        for message in statuses
+        for at in (outage.start_t, outage.end_t)
+        if message.at == ceil(at)
+    }
+    assert told == {
+        (device.name, state, ceil(at))
+        for device in simulation.devices
+        for state, at in (("offline", outage.start_t), ("online", outage.end_t))
+    }
+    assert all(message.retain and not message.identities for message in statuses)
 
 
 def test_faults_leave_their_marks() -> None:

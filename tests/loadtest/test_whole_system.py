@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import orjson
 import psutil
 import pytest
 
+from contracts import topics
+from contracts.command import Bind
 from contracts.configuration import Configuration
 from deploy.children import wait_until
 from loadtest.guardian import Guardian
+from loadtest.kafka_log import keyed_values
 from loadtest.kill import run_kills
 from loadtest.kill_plan import KillPlan, plan_blows
+from loadtest.simulate import give_orders
+from loadtest.simulation import Order
+from loadtest.system import System
 
 
 @pytest.mark.kafka
@@ -85,6 +93,61 @@ def test_blows_are_drawn_from_the_seed_and_mostly_aimed() -> None:
         5,
     ]
     assert sum(blow.aimed for blow in blows) >= 40
+
+
+DEVICE = """
+import sys, threading
+import paho.mqtt.client as paho
+port, topic = int(sys.argv[1]), sys.argv[2]
+client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+client.will_set(topic, b'{"state": "offline"}', qos=1, retain=True)
+up = threading.Event()
+client.on_connect = lambda *_: up.set()
+client.connect("127.0.0.1", port)
+client.loop_start()
+up.wait()
+client.publish(topic, b'{"state": "online"}', qos=1, retain=True).wait_for_publish()
+print("online", flush=True)
+threading.Event().wait()
+"""
+"""A device that says that it is there, leaves a last will, and measures nothing."""
+
+
+@pytest.mark.kafka
+@pytest.mark.mqtt
+def test_a_device_whose_connection_breaks_is_told_by_its_last_will_until_it_is_back() -> None:
+    """A real broker, a real last will: the device is killed and says nothing any more."""
+    with System(Configuration()) as system:
+        system.start("worker", "worker")
+        system.wait_ready("worker")
+        configuration = system.configuration
+        bootstrap = configuration.kafka.bootstrap
+        bind = Bind(id="b", t=time.time() - 60.0, author="test", device="pump", patient="p1")
+        asyncio.run(give_orders(configuration, [Order(0.0, bind)]))
+        assert wait_until(lambda: len(asyncio.run(keyed_values(bootstrap, topics.BINDINGS))) == 1, 60.0, 0.2)
+        system.start("ingest", "ingest")
+        system.wait_ready("ingest")
+
+        def told() -> list[tuple[str, str]]:
+            values = asyncio.run(keyed_values(bootstrap, topics.ALERTS))
+            alerts = [orjson.loads(value) for _, value in values if value is not None]
+            return [(one["transition"], one["message"]) for one in alerts if one["rule"] == "device-silent"]
+
+        topic = f"biotwin/v1/{configuration.site}/pump/status"
+        command = [sys.executable, "-c", DEVICE, str(configuration.mqtt.port), topic]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as device:
+            try:
+                assert device.stdout is not None
+                assert device.stdout.readline() == "online\n"
+                assert told() == []
+            finally:
+                device.kill()
+        assert wait_until(lambda: told()[:1] == [("onset", "Connection lost: pump.")], 30.0, 0.3), told()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as device:
+            try:
+                assert wait_until(lambda: told()[-1][0] == "clear", 30.0, 0.3), told()
+            finally:
+                device.kill()
 
 
 @pytest.mark.kafka

@@ -15,15 +15,16 @@ from typing import Any, NamedTuple
 
 import orjson
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from aiokafka import AIOKafkaProducer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import topics
-from stream.history_files import merge_backwards, segment_path, segments, write_segment
+from stream.history_files import SegmentMissingError, merge_backwards, segment_path, segments, write_segment
 from stream.history_reader import read_history
-from stream.history_rows import row, table
+from stream.history_rows import table
 
 
 class Record(NamedTuple):
@@ -54,7 +55,7 @@ def reading(offset: int, patient: str = "p1", **v: Any) -> Record:
 
 def write(directory: Path, records: list[Record], first: int) -> None:
     path = segment_path(directory, topics.TELEMETRY, 0, first)
-    write_segment(path, table(topics.TELEMETRY, [row(record) for record in records]), records[-1].offset)
+    write_segment(path, table(topics.TELEMETRY, records), records[-1].offset)
 
 
 def test_a_reading_comes_back_with_its_signals_quality_and_times(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_a_file_is_never_replaced_by_one_that_holds_less(tmp_path: Path) -> None
 
 
 def test_a_reader_sees_whole_files_while_they_are_replaced(tmp_path: Path) -> None:
-    versions = [table(topics.TELEMETRY, [row(reading(i)) for i in range(rows)]) for rows in range(200, 4000, 200)]
+    versions = [table(topics.TELEMETRY, [reading(i) for i in range(rows)]) for rows in range(200, 4000, 200)]
     write(tmp_path, [reading(i) for i in range(100)], 0)
     read: list[int] = []
 
@@ -109,6 +110,42 @@ def test_a_reader_sees_whole_files_while_they_are_replaced(tmp_path: Path) -> No
         reading_on.result()
     assert read == sorted(read)
     assert set(read) <= {100, *map(len, versions)}
+
+
+def test_a_file_grows_by_the_rows_beyond_it_and_keeps_a_patients_rows_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.history_files.ROW_GROUP_BYTES", 2000)
+    untimed = reading(30)._replace(value=b"{}")
+    nameless = reading(31)._replace(key=None)
+    records = [*(reading(i, f"p{i * 7 % 5}") for i in range(30)), untimed, nameless, reading(32), reading(33, "p3")]
+    path = segment_path(tmp_path, topics.TELEMETRY, 0, 0)
+    for start, end in ((0, 20), (20, 21), (15, 34)):
+        write_segment(path, table(topics.TELEMETRY, records[start:end]), end - 1)
+    assert pq.ParquetFile(path).num_row_groups > 1
+    assert pq.read_table(path).equals(table(topics.TELEMETRY, records))
+
+
+def test_a_file_of_a_version_with_fewer_columns_grows_and_keeps_its_rows(tmp_path: Path) -> None:
+    path = segment_path(tmp_path, topics.TELEMETRY, 0, 0)
+    older = table(topics.TELEMETRY, [reading(i) for i in range(3)]).drop_columns(["v_spo2", "q_spo2"])
+    write_segment(path, older, 2)
+    write_segment(path, table(topics.TELEMETRY, [reading(3, spo2=97)]), 3, written=2)
+    found = read_history(tmp_path, topics.TELEMETRY).to_pylist()
+    assert [line["v_spo2"] for line in found] == [None, None, None, 97.0]
+    assert [line["v_heart_rate"] for line in found] == [60.0, 61.0, 62.0, None]
+
+
+def test_a_file_that_lost_what_was_written_is_not_grown_past_the_hole(tmp_path: Path) -> None:
+    write(tmp_path, [reading(i) for i in range(5)], 0)
+    path = segment_path(tmp_path, topics.TELEMETRY, 0, 0)
+    more = table(topics.TELEMETRY, [reading(8)])
+    with pytest.raises(SegmentMissingError, match="ends at offset 4"):
+        write_segment(path, more, 8, written=7)
+    path.unlink()
+    with pytest.raises(SegmentMissingError):
+        write_segment(path, more, 8, written=7)
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 def test_repeats_within_and_across_files_are_dropped(tmp_path: Path) -> None:
@@ -148,21 +185,21 @@ def test_a_repeated_alert_is_one_row_although_its_provenance_differs(tmp_path: P
         return Record(topics.ALERTS, 0, offset, 1, b"p1", orjson.dumps(body))
 
     path = segment_path(tmp_path, topics.ALERTS, 0, 0)
-    write_segment(path, table(topics.ALERTS, [row(alert(0, 1.0)), row(alert(1, 2.0))]), 1)
+    write_segment(path, table(topics.ALERTS, [alert(0, 1.0), alert(1, 2.0)]), 1)
     (found,) = read_history(tmp_path, topics.ALERTS).to_pylist()
     assert (found["alert"], found["rule"], found["priority"]) == ("a1", "news2-high", "high")
 
 
 @given(value=st.binary(max_size=60) | st.none(), key=st.binary(max_size=8) | st.none())
 def test_any_bytes_become_a_row(value: bytes | None, key: bytes | None) -> None:
-    built = table(topics.TELEMETRY, [row(Record(topics.TELEMETRY, 1, 7, 0, key, value))])
+    built = table(topics.TELEMETRY, [Record(topics.TELEMETRY, 1, 7, 0, key, value)])
     assert built["offset"].to_pylist() == [7]
 
 
 class Sink:
     """`biotwin history` as a process, on a Kafka and a folder of its own."""
 
-    def __init__(self, bootstrap: str, folder: Path) -> None:
+    def __init__(self, bootstrap: str, folder: Path, seal_after_s: float) -> None:
         self.folder = folder
         self.history = folder / "history"
         settings = {
@@ -170,7 +207,7 @@ class Sink:
             "kafka.session_timeout_s": "6",
             "kafka.heartbeat_s": "1",
             "history.directory": str(self.history),
-            "history.seal_after_s": "1.2",
+            "history.seal_after_s": str(seal_after_s),
             "data": str(folder),
         }
         self._command = [sys.executable, "-m", "deploy.cli"]
@@ -192,8 +229,8 @@ class Sink:
 
 
 @pytest.fixture
-def sink(ward: Any, tmp_path: Path) -> Iterator[Sink]:
-    running = Sink(ward.bootstrap, tmp_path)
+def sink(ward: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sink]:
+    running = Sink(ward.bootstrap, tmp_path, getattr(request, "param", 1.2))
     yield running
     running.close()
 
@@ -239,3 +276,21 @@ async def test_kill_9_at_any_time_loses_and_repeats_nothing(ward: Any, sink: Sin
     assert pc.count_distinct(found["seq"]).as_py() == 8000
     assert sum(offset or 0 for offset in await ward.committed(topics.TELEMETRY, group="biotwin-history")) == 8000
     assert not list(sink.history.glob(".*.tmp"))
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.parametrize("sink", [30.0], indirect=True)
+async def test_rows_deleted_before_their_commit_are_read_from_kafka_again(ward: Any, sink: Sink) -> None:
+    async def visible(count: int) -> bool:
+        return len(read_history(sink.history, topics.TELEMETRY)) >= count
+
+    await produce_readings(ward.bootstrap, 300, 1000)
+    sink.start()
+    await ward.until(lambda: visible(300), 40.0)
+    for path in sink.history.glob("*.parquet"):
+        path.unlink()
+    await produce_readings(ward.bootstrap, 400, 1000)
+    await ward.until(lambda: visible(400), 60.0)
+    found = read_history(sink.history, topics.TELEMETRY)
+    assert found["seq"].to_pylist() == list(range(400))

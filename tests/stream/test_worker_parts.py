@@ -14,11 +14,12 @@ from contracts import topics
 from contracts.command import Admit, Bind, Unbind
 from contracts.condition import Alert
 from contracts.quarantine import Quarantined, Reason, encode_raw
-from contracts.reading import LoggedCommand
+from contracts.reading import DeviceStatus, LoggedCommand
 from ingest.bindings import BindingTable
 from stream.health import Health
 from stream.ledger import DeliveryError, Source, WriteLedger
 from stream.liveness import FreezeGuard
+from stream.processor import OutputRecord
 from stream.releaser import WaitingReadings
 from stream.router import RouterProcessor
 from stream.ticks import TickWatch, alert_record, tick_record
@@ -175,8 +176,43 @@ def test_bindings_go_to_bindings_and_only_once() -> None:
     interval = {"patient": "p1", "from": 10.0, "until": None}
     assert orjson.loads(bound.value or b"")["intervals"] == [interval]
     assert router.process([Sent(0, b"d1", BIND)], 2.0) == []
-    (unbound,) = router.process([Sent(1, b"d1", UNBIND)], 3.0)
+    unbound, told = router.process([Sent(1, b"d1", UNBIND)], 3.0)
     assert orjson.loads(unbound.value or b"")["intervals"] == [interval | {"until": 20.0}]
+    assert (told.topic, told.key) == (topics.TELEMETRY, b"p1")
+    assert router.process([Sent(1, b"d1", UNBIND)], 4.0) == [told], "had only the binding been written before a crash"
+
+
+def told_unbound(outputs: list[OutputRecord]) -> list[tuple[bytes | None, DeviceStatus]]:
+    """(patient, what he is told) of the records for `telemetry`."""
+    return [
+        (output.key, msgspec.json.decode(output.value or b"", type=DeviceStatus))
+        for output in outputs
+        if output.topic == topics.TELEMETRY
+    ]
+
+
+def bind(identity: str, t: float, patient: str, until: float | None = None) -> bytes:
+    return msgspec.json.encode(Bind(id=identity, t=t, author="nurse", device="d1", patient=patient, until=until))
+
+
+def test_the_former_patient_is_told_that_a_device_is_gone_not_before_the_command_came() -> None:
+    router = RouterProcessor(BindingTable())
+    gone = DeviceStatus("d1", "unbound", 5.0, 5.0)
+    assert told_unbound(router.process([Sent(0, b"d1", bind("b1", 1.0, "p1"))], 9.0)) == []
+    assert told_unbound(router.process([Sent(1, b"d1", bind("b2", 2.0, "p1"))], 9.0)) == [], "he keeps it"
+    assert told_unbound(router.process([Sent(2, b"d1", bind("b3", 3.0, "p2"))], 9.0)) == [(b"p1", gone)]
+    assert told_unbound(router.process([Sent(2, b"d1", bind("b3", 3.0, "p2"))], 9.0)) == [(b"p1", gone)]
+    same_start = router.process([Sent(3, b"d1", bind("b4", 3.0, "p3"))], 9.0)
+    assert told_unbound(same_start) == [(b"p2", gone)]
+    ahead = router.process([Sent(4, b"d1", msgspec.json.encode(Unbind(id="u", t=8.0, author="n", device="d1")))], 9.0)
+    assert told_unbound(ahead) == [(b"p3", DeviceStatus("d1", "unbound", 8.0, 5.0))]
+
+
+def test_a_binding_that_ended_by_itself_is_told_with_the_next_command() -> None:
+    router = RouterProcessor(BindingTable())
+    assert told_unbound(router.process([Sent(0, b"d1", bind("b1", 1.0, "p1", until=2.0))], 9.0)) == []
+    gone = DeviceStatus("d1", "unbound", 5.0, 5.0)
+    assert told_unbound(router.process([Sent(1, b"d1", bind("b2", 4.0, "p2"))], 9.0)) == [(b"p1", gone)]
 
 
 def test_a_patients_command_goes_into_telemetry_with_the_time_it_came() -> None:

@@ -75,6 +75,12 @@ def command(t: float, kind: str, *, patient: str = "p1", **fields: Any) -> Arriv
     return Arrival(patient.encode(), orjson.dumps(document))
 
 
+def status(t: float, state: str, *, device: str = "monitor", patient: str = "p1") -> Arrival:
+    """What is known of a device's connection `t` s after START."""
+    document = {"kind": "device", "device": device, "state": state, "t": START + t, "received_at": START + t}
+    return Arrival(patient.encode(), orjson.dumps(document))
+
+
 def tick(t: float, *, closing: bool = False) -> Arrival:
     """The arrival clock at `t` s after START."""
     return Arrival(None, orjson.dumps({"kind": "tick", "t": START + t, **({"closing": True} if closing else {})}))

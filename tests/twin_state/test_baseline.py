@@ -36,8 +36,8 @@ def minutes_of(values: list[float], step_s: float = 60.0) -> dict[str, float]:
     t = START + step_s * np.arange(n, dtype=np.float64)
     row = np.full(n, store.row_of(b"p1"))
     batch = Batch(
-        zero.astype(np.int8), row, np.arange(n), t, t, one, one, np.arange(n), np.arange(n), zero.astype(np.int8),
-        np.arange(n), one, zero, np.array(values), np.ones(n),
+        zero.astype(np.int8), row, np.arange(n), t, t, np.ones((n, 2), np.int64), one, np.arange(n), np.arange(n),
+        zero.astype(np.int8), np.arange(n), one, zero, np.array(values), np.ones(n),
     )  # fmt: skip
     apply(store, batch)
     f = store.columns.live[0]

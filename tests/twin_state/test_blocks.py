@@ -53,8 +53,8 @@ def feed(store: Store, rows: Sequence[tuple[float, int, float]], first: int = 0)
     one = np.ones(n, np.int64)
     number = np.arange(first, first + n)
     batch = Batch(
-        np.zeros(n, np.int8), np.full(n, store.row_of(b"p")), number, t, t, one, one, number, number + 1000,
-        np.zeros(n, np.int8), np.arange(n), one, np.array([row[1] for row in rows]),
+        np.zeros(n, np.int8), np.full(n, store.row_of(b"p")), number, t, t, np.ones((n, 2), np.int64), one, number,
+        number + 1000, np.zeros(n, np.int8), np.arange(n), one, np.array([row[1] for row in rows]),
         np.array([row[2] for row in rows], np.float64), np.ones(n),
     )  # fmt: skip
     return [

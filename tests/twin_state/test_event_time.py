@@ -157,7 +157,7 @@ def test_a_command_that_comes_late_still_takes_effect(run: Run) -> None:
     assert outcome.counters["commands"] == 1
 
 
-SILENT = "device-silent"
+SILENT = "silence"
 
 
 def silent(outcome: Outcome) -> list[tuple[str, float]]:

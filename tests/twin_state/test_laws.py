@@ -19,6 +19,7 @@ from tests.twin_state.conftest import (
     read_outputs,
     reading,
     run_log,
+    status,
     tick,
 )
 
@@ -39,7 +40,7 @@ VITALS: dict[str, Any] = {
 
 @st.composite
 def measured(draw: st.DrawFn) -> list[tuple[float, Arrival, float]]:
-    """Readings and commands of two patients and three devices: (t, arrival, delay), the delay within the bound."""
+    """Readings and statuses of two patients and three devices: (t, arrival, delay), the delay within the bound."""
     count = draw(st.integers(5, 60))
     found: list[tuple[float, Arrival, float]] = []
     t = 0.0
@@ -52,6 +53,12 @@ def measured(draw: st.DrawFn) -> list[tuple[float, Arrival, float]]:
         device = draw(st.sampled_from(["monitor", "strap", "band"]))
         arrival = reading(t, values, seq=seq, patient=patient, device=device, q=quality, hashed=device == "band")
         found.append((t, arrival, draw(st.floats(0.0, BOUND_S - 0.1))))
+        if draw(st.integers(0, 4)) == 0:
+            # Of another instant each, so that none is by chance a repeat of another.
+            at = t + seq / 1000
+            state = draw(st.sampled_from(["offline", "offline", "online", "unbound"]))
+            said = status(at, state, device=draw(st.sampled_from(["monitor", "strap", "band"])), patient=patient)
+            found.append((at, said, draw(st.floats(0.0, BOUND_S - 0.1))))
     return found
 
 
@@ -62,6 +69,7 @@ def commands() -> list[Arrival]:
         command(-9, "limits", patient="p1", heart_rate_maximum=130.0, zone_low=90.0, zone_high=110.0, spo2_floor=90.0),
         command(-8, "admit", patient="p2", age_years=40),
         command(-7, "session", patient="p2", phase="start"),
+        status(-6, "offline", device="pump", patient="p2"),
     ]
 
 

@@ -144,98 +144,55 @@ def _known(k: Constants, f: Float, special: int, t: float) -> bool:
     return k.special[special] >= 0 and channel_fresh(k, f, k.special[special], t)
 
 
+@inlined
+def _value(k: Constants, f: Float, special: int) -> float:
+    """An input's value; meaningless unless `_known`."""
+    return channel_value(k, f, k.special[special]) if k.special[special] >= 0 else 0.0
+
+
+@inlined
+def _add(
+    total: tuple[int, int, int, int, int], place: int, known: bool, low: int, high: int, most: int
+) -> tuple[int, int, int, int, int]:
+    """(least, greatest, highest of one input, inputs known, inputs missing) with the input at `place` in the chart:
+    `low` to `high` points if it is known, else anything up to `most`."""
+    least, greatest, single, inputs, missing = total
+    if known:
+        return least + low, greatest + high, max(single, low), inputs + 1, missing
+    return least, greatest + most, single, inputs, missing | (1 << place)
+
+
 @compiled
 def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
     """Score the row as of `t` (s) and set the channels news2_low, news2_high and news2_single."""
     at = k.models[c.NEWS2_MODEL, c.BASE]
     reason = _reason(k, f)
     f[at + 1] = float(reason)
-    missing = 0
-    least = 0
-    greatest = 0
-    single = 0
-    known = 0
-
-    if _known(k, f, c.RESPIRATORY_RATE, t):
-        points = respiration_points(channel_value(k, f, k.special[c.RESPIRATORY_RATE]))
-        least += points
-        greatest += points
-        single = max(single, points)
-        known += 1
-    else:
-        missing |= 1
-        greatest += 3
-
-    scale = 2 if f[k.models[c.PATIENT, c.BASE] + patient.SPO2_SCALE] == 2.0 else 1
     oxygen_known = _known(k, f, c.SUPPLEMENTAL_OXYGEN, t)
     oxygen = 0
+    if oxygen_known and _value(k, f, c.SUPPLEMENTAL_OXYGEN) != 0.0:
+        oxygen = 1
+    scale = 2 if f[k.models[c.PATIENT, c.BASE] + patient.SPO2_SCALE] == 2.0 else 1
+    percent = _value(k, f, c.SPO2)
+    on_air, on_oxygen = spo2_points(percent, scale, 0), spo2_points(percent, scale, 1)
+    low, high = min(on_air, on_oxygen), max(on_air, on_oxygen)
     if oxygen_known:
-        oxygen = 0 if channel_value(k, f, k.special[c.SUPPLEMENTAL_OXYGEN]) == 0.0 else 1
-    if _known(k, f, c.SPO2, t):
-        percent = channel_value(k, f, k.special[c.SPO2])
-        on_air = spo2_points(percent, scale, 0)
-        on_oxygen = spo2_points(percent, scale, 1)
-        if oxygen_known:
-            points = on_oxygen if oxygen == 1 else on_air
-            least += points
-            greatest += points
-            single = max(single, points)
-        else:
-            least += min(on_air, on_oxygen)
-            greatest += max(on_air, on_oxygen)
-            single = max(single, min(on_air, on_oxygen))
-        known += 1
-    else:
-        missing |= 2
-        greatest += 3
+        low = high = on_oxygen if oxygen == 1 else on_air
+    alert = 0 if _value(k, f, c.CONSCIOUSNESS) == 0.0 else 3
+    respiration = respiration_points(_value(k, f, c.RESPIRATORY_RATE))
+    systolic = systolic_points(_value(k, f, c.SYSTOLIC))
+    pulse = pulse_points(_value(k, f, c.HEART_RATE))
+    temperature = temperature_points(_value(k, f, c.BODY_TEMPERATURE))
 
-    if oxygen_known:
-        least += 2 * oxygen
-        greatest += 2 * oxygen
-        known += 1
-    else:
-        missing |= 4
-        greatest += 2
-
-    if _known(k, f, c.SYSTOLIC, t):
-        points = systolic_points(channel_value(k, f, k.special[c.SYSTOLIC]))
-        least += points
-        greatest += points
-        single = max(single, points)
-        known += 1
-    else:
-        missing |= 8
-        greatest += 3
-
-    if _known(k, f, c.HEART_RATE, t):
-        points = pulse_points(channel_value(k, f, k.special[c.HEART_RATE]))
-        least += points
-        greatest += points
-        single = max(single, points)
-        known += 1
-    else:
-        missing |= 16
-        greatest += 3
-
-    if _known(k, f, c.CONSCIOUSNESS, t):
-        points = 0 if channel_value(k, f, k.special[c.CONSCIOUSNESS]) == 0.0 else 3
-        least += points
-        greatest += points
-        single = max(single, points)
-        known += 1
-    else:
-        missing |= 32
-        greatest += 3
-
-    if _known(k, f, c.BODY_TEMPERATURE, t):
-        points = temperature_points(channel_value(k, f, k.special[c.BODY_TEMPERATURE]))
-        least += points
-        greatest += points
-        single = max(single, points)
-        known += 1
-    else:
-        missing |= 64
-        greatest += 3
+    total = (0, 0, 0, 0, 0)
+    total = _add(total, 0, _known(k, f, c.RESPIRATORY_RATE, t), respiration, respiration, 3)
+    total = _add(total, 1, _known(k, f, c.SPO2, t), low, high, 3)
+    total = _add(total, 2, oxygen_known, 2 * oxygen, 2 * oxygen, 2)
+    total = _add(total, 3, _known(k, f, c.SYSTOLIC, t), systolic, systolic, 3)
+    total = _add(total, 4, _known(k, f, c.HEART_RATE, t), pulse, pulse, 3)
+    total = _add(total, 5, _known(k, f, c.CONSCIOUSNESS, t), alert, alert, 3)
+    total = _add(total, 6, _known(k, f, c.BODY_TEMPERATURE, t), temperature, temperature, 3)
+    least, greatest, single, known, missing = total
 
     f[at] = float(missing)
     f[at + 2] = float(least)
