@@ -68,6 +68,16 @@ et al., Hosp Pract 2023, doi:10.1080/21548331.2023.2298185), with artefacts alon
 durations was not at hand: the minutes are chosen.
 """
 
+LIMITS = """
+- Most numbers on motion and artefacts are chosen, so that thresholds alarm as often as published, with and without
+  artefacts. How the alarms share among vital signs was not published in what was at hand.
+- No device reports activity, so no rule can know that a patient moves.
+- Nobody answers an alarm: the course of an event does not depend on it.
+- A channel that learns from the patient learns something else from noiseless values. The added delay of a high-priority
+  rule on such a channel would not be what it says; the shipped high-priority rules have none.
+- Nurses' rounds and cuffs come by the clock, whatever the score.
+"""
+
 
 def ward_page() -> str:
     """`docs/synthetic-ward.md`."""
@@ -96,8 +106,10 @@ def _lines() -> Iterator[str]:
     yield ""
     yield (
         f"Rules are improved on the seeds {tuning} (`--seeds tuning`) alone; figures that are published come\n"
-        f"from {reporting} (`--seeds reporting`). `--seed N` runs a ward that nobody tuned on."
+        f"from {reporting} (`--seeds reporting`). `--seed N` runs a ward that nobody tuned on. Generator and rules "
+        "are\nchanged in separate commits, so that a better figure has one cause."
     )
+    yield from ("", "## Limits", "", LIMITS.strip())
     yield from ("", "## The table", "", 'All rates, lengths and shapes. "Chosen": no published figure was at hand.')
     for group, entries in TABLE.items():
         yield from (
