@@ -52,6 +52,7 @@ docs: setup
 	$(BIN)/python -m deploy.api.schema > docs/command.schema.json
 	$(BIN)/python -m deploy.schemas docs/schemas
 	$(BIN)/python -m deploy.alert_documents docs
+	$(BIN)/python -m deploy.ward_document docs
 
 lock:
 	uv pip compile pyproject.toml --group dev --extra demo --universal --python-version 3.11 \

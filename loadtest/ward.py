@@ -3,8 +3,7 @@
 All patients advance together, one second a step, as columns. The same seed gives the same ward on every machine of one
 CPU type. It is a source of test data with known truth, not a model to treat anybody by.
 
-Sources of the numbers: docs/simulation.md. Heart rate under load is first order, tau dH/dt = (H0 + k u) - H, with
-tau 30 s on and 90 s off and k 0.3 to 0.5 bpm/W.
+Sources of the numbers: docs/simulation.md; the physiology is that of `loadtest.physiology`.
 """
 
 from __future__ import annotations
@@ -17,17 +16,33 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from loadtest.physiology import (
+    GAIN_BPM_PER_W,
+    TAU_OFF_S,
+    TAU_ON_S,
+    Drive,
+    FloatArray,
+    Population,
+    Spread,
+    consciousness,
+    daily_rhythm,
+    draw_resting,
+    effort,
+    true_vital_signs,
+)
+
 BoolArray = npt.NDArray[np.bool_]
 
 EventKind = Literal["sepsis", "respiratory_failure", "exercise", "artefact", "dropout", "outage"]
 PatientKind = Literal["ward", "rehabilitation"]
 
-TAU_ON_S = 30.0
-TAU_OFF_S = 90.0
-_DAY_S = 86_400.0
-_ACROPHASE_S = 17 * 3600.0
-"""Time of day (UTC) at which heart rate and temperature are highest."""
+POPULATION = Population(
+    heart_rate=Spread(78.0, 8.0, 48.0, 100.0),
+    spo2=Spread(97.0, 0.8, 94.5, 99.5),
+    respiratory_rate=Spread(15.0, 1.6, 12.2, 19.5),
+    temperature=Spread(36.8, 0.2, 36.2, 37.5),
+    systolic=Spread(128.0, 10.0, 112.0, 160.0),
+)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -138,15 +153,10 @@ class Ward:
         rng = np.random.default_rng(traits)
         self.rehabilitation: BoolArray = rng.random(patients) < rehabilitation_share
         fit = self.rehabilitation
-        self.resting_heart_rate = np.clip(rng.normal(np.where(fit, 66.0, 78.0), 8.0), 48, 100)
-        self.resting_spo2 = np.clip(rng.normal(97.0, 0.8, patients), 94.5, 99.5)
-        self.resting_respiratory_rate = np.clip(rng.normal(15.0, 1.6, patients), 12.2, 19.5)
-        self.resting_temperature = np.clip(rng.normal(36.8, 0.2, patients), 36.2, 37.5)
-        self.resting_systolic = np.clip(rng.normal(128.0, 10.0, patients), 112, 160)
-        self.resting_diastolic = 0.45 * self.resting_systolic + rng.normal(20.0, 4.0, patients)
+        self.resting = draw_resting(rng, patients, POPULATION, np.where(fit, 66.0, 78.0))
         self.oxygen_at_rest: BoolArray = ~fit & (rng.random(patients) < 0.08)
         self.scale_2: BoolArray = ~fit & (rng.random(patients) < 0.03)
-        self.gain_bpm_per_w = rng.uniform(0.3, 0.5, patients)
+        self.gain_bpm_per_w = rng.uniform(*GAIN_BPM_PER_W, patients)
         self.age_years = rng.integers(35, 90, patients)
         self.events = tuple(
             sorted(self._plan_events(np.random.default_rng(events)), key=lambda e: (e.start_t, e.patient))
@@ -221,22 +231,14 @@ class _Walk:
         # First-order autoregressive noise (time constant 20 s), one row a signal, unit variance.
         keep = np.exp(-1.0 / 20.0)
         self.wander = keep * self.wander + np.sqrt(1.0 - keep**2) * rng.standard_normal((5, n))
-        daily = np.cos(2.0 * np.pi * (t - _ACROPHASE_S) / _DAY_S)
-        effort = self.exertion_bpm / 60.0
         sepsis, hypoxia = self.sepsis, self.hypoxia
-        heart_rate = (
-            ward.resting_heart_rate + 4.0 * daily + self.exertion_bpm + 55.0 * sepsis + 38.0 * hypoxia
-            + 1.8 * self.wander[0]
-        )  # fmt: skip
-        respiratory_rate = (
-            ward.resting_respiratory_rate + 0.4 * daily + 9.0 * effort + 14.0 * sepsis + 16.0 * hypoxia
-            + 0.6 * self.wander[1]
-        )  # fmt: skip
-        spo2 = ward.resting_spo2 - 5.5 * sepsis - 17.0 * hypoxia - 0.8 * effort + 0.35 * self.wander[2]
-        temperature = ward.resting_temperature + 0.25 * daily + 2.4 * sepsis + 0.03 * self.wander[3]
-        systolic = ward.resting_systolic + 3.0 * daily + 22.0 * effort - 48.0 * sepsis + 3.0 * self.wander[4]
-        diastolic = ward.resting_diastolic + 2.0 * daily + 3.0 * effort - 22.0 * sepsis + 2.0 * self.wander[4]
-        spo2 = np.clip(spo2, 55.0, 100.0)
+        true = true_vital_signs(ward.resting, daily_rhythm(t), Drive(sepsis, hypoxia, self.exertion_bpm))
+        heart_rate = true.heart_rate + 1.8 * self.wander[0]
+        respiratory_rate = true.respiratory_rate + 0.6 * self.wander[1]
+        spo2 = np.clip(true.spo2 + 0.35 * self.wander[2], 55.0, 100.0)
+        temperature = true.body_temperature + 0.03 * self.wander[3]
+        systolic = true.systolic_pressure + 3.0 * self.wander[4]
+        diastolic = true.diastolic_pressure + 2.0 * self.wander[4]
         measured_heart_rate = np.where(artefact > 0, heart_rate * np.where(artefact > 0.87, 2.0, 0.5), heart_rate)
         measured_heart_rate = measured_heart_rate + rng.normal(0.0, 0.4, n)
         measured_spo2 = np.clip(spo2 - 25.0 * artefact + rng.normal(0.0, 0.25, n), 0.0, 100.0)
@@ -249,10 +251,10 @@ class _Walk:
             body_temperature=temperature,
             systolic_pressure=systolic,
             diastolic_pressure=diastolic,
-            skin_temperature=temperature - 3.6 - 0.5 * effort,
+            skin_temperature=temperature - 3.6 - 0.5 * effort(self.exertion_bpm),
             power_w=np.where(power > 0, power + 4.0 * self.wander[3], 0.0),
             cadence_per_min=cadence,
-            consciousness=np.where(sepsis > 0.8, 1, 0),
+            consciousness=consciousness(sepsis),
             supplemental_oxygen=ward.oxygen_at_rest | (hypoxia > 0.5),
             exercising=power > 0,
             measured_heart_rate=np.clip(measured_heart_rate, 20.0, 280.0),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Measure throughput; kill parts; throw rubbish at it.")
+app = typer.Typer(no_args_is_help=True, help="Measure throughput and alarms; kill parts; throw rubbish at it.")
 
 Report = Annotated[Path | None, typer.Option(help="Write the result here too (JSON).")]
 
@@ -77,3 +77,46 @@ def twin(
     _show({"workload": workload, **result}, report)
     if not result["alerts_equal"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def alarms(
+    seeds: Annotated[
+        Literal["tuning", "reporting"], typer.Option(help="Improve rules on the first, publish figures of the second.")
+    ] = "tuning",
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Wards of these seeds instead; may be given several times.")
+    ] = None,
+    patients: Annotated[int, typer.Option(min=1)] = 200,
+    days: Annotated[float, typer.Option(min=0.25, help="Days of each ward.")] = 7.0,
+    rules: Annotated[Path | None, typer.Option(help="A rule file (TOML); else the rules in use here.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else on standard output.")] = False,
+    report: Report = None,
+) -> None:
+    """Run the alert rules over a synthetic ward whose events are known, beside plain NEWS thresholds."""
+    import msgspec
+    import orjson
+
+    from alerts.rules import RuleError
+    from deploy.configuration import load_configuration
+    from deploy.errors import UserError
+    from loadtest.alarm_bench import SEEDS, run_bench
+    from loadtest.alarm_report import report_lines
+    from loadtest.ward_events import START_T
+    from stream.model_sets import model_set
+    from stream.processors import alert_rules
+
+    configuration = load_configuration()
+    if rules is not None:
+        worker = msgspec.structs.replace(configuration.worker, rules=str(rules))
+        configuration = msgspec.structs.replace(configuration, worker=worker)
+    try:
+        in_force = alert_rules(configuration, model_set("clinical"), START_T)
+    except OSError as error:
+        raise UserError(f"{configuration.worker.rules}: {error.strerror}") from error
+    except RuleError as error:
+        raise UserError(str(error)) from error
+    result = run_bench(in_force, seed or SEEDS[seeds], patients, days, lambda text: typer.echo(text, err=True))
+    if report is not None:
+        report.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
+    typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2) if json else "\n".join(report_lines(result)))
