@@ -24,7 +24,14 @@ LATEST_T: Final = 4_102_444_800.0
 """2100-01-01."""
 
 MAX_REASON = 200
-KINDS: tuple[str, ...] = tuple(str(msgspec.inspect.type_info(kind).tag) for kind in get_args(Command))  # type: ignore[attr-defined]
+
+
+def tag_of(command: type) -> str:
+    """The kind by which a type of command goes."""
+    return str(msgspec.inspect.type_info(command).tag)  # type: ignore[attr-defined]
+
+
+KINDS: tuple[str, ...] = tuple(tag_of(kind) for kind in get_args(Command))
 
 _PSEUDONYM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
