@@ -175,6 +175,31 @@ def test_http_refusals_say_what_is_wrong() -> None:
     assert no_tokens.status_code == 401
 
 
+def test_without_tokens_on_loopback_a_stated_name_signs_acts_about_alerts_and_nothing_else() -> None:
+    nowhere = Kafka(bootstrap="127.0.0.1:1")
+    act = EXAMPLES["acknowledge"]
+    stated = {"Biotwin-Author": "J%C3%B6rg%20Brandt"}
+    client = client_of(Configuration(kafka=nowhere))
+    assert client.get("/api/author").json() == {"asks": "name", "author": None}
+    assert client.get("/api/author", headers=stated).json() == {"asks": "name", "author": "Jörg Brandt"}
+    assert client.post("/api/commands/acknowledge", json=act, headers=stated).status_code == 503
+    assert client.post("/api/commands/acknowledge", json=act).status_code == 401
+    for name in ("", "%20", "a%0Ab", "x" * 201):
+        assert client.post("/api/commands/acknowledge", json=act, headers={"Biotwin-Author": name}).status_code == 401
+    assert client.post("/api/commands/discharge", json={"patient": "p1"}, headers=stated).status_code == 401
+    for configuration, asks in (
+        (Configuration(kafka=nowhere, tokens={"secret": "Nurse"}), "token"),
+        (Configuration(kafka=nowhere, console=Console(token="a token")), "nothing"),
+        (Configuration(kafka=nowhere, console=Console(host="192.0.2.1", token="a token")), "nothing"),
+    ):
+        client = client_of(configuration)
+        assert client.get("/api/author", headers=stated).json() == {"asks": asks, "author": None}
+        assert client.post("/api/commands/acknowledge", json=act, headers=stated).status_code == 401
+    client = client_of(Configuration(kafka=nowhere, tokens={"secret": "Nurse"}))
+    assert client.get("/api/author", headers=bearer("secret")).json() == {"asks": "token", "author": "Nurse"}
+    assert client.post("/api/commands/acknowledge", json=act, headers=bearer("secret")).status_code == 503
+
+
 def invoke(configuration: Configuration, *words: str) -> str:
     environment = {
         "BIOTWIN_KAFKA__BOOTSTRAP": configuration.kafka.bootstrap,
