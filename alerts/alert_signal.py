@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from alerts.rules import Rule, RuleSet, escalate_after_s, re_alarm_after_s
-from alerts.signal_table import ANSWERED, HELD, LATCHED, SIGNAL_EVENTS, TABLE, TIMER_EVENTS, TIMERS, Cell, Timer
+from alerts.signal_table import ANEW, ANSWERED, HELD, LATCHED, SIGNAL_EVENTS, TABLE, TIMER_EVENTS, TIMERS, Cell, Timer
 from contracts.alert_signal import SYSTEM_ACTOR, SignalEvent, SignalState, SignalTransition
 from contracts.command import (
     ALARM_OFF_HIGH_MAX_S,
@@ -277,7 +277,9 @@ def _described(signals: PatientSignals, alert: Alert, event: SignalEvent, rules:
 
 def _moved(signal: Signal, cell: Cell, act: _Act, now: float, rules: RuleSet) -> Signal:
     rule = rules.get(signal.rule)
-    escalation = 0 if cell.state in ANSWERED else signal.escalation + ("escalate" in cell.effects)
+    escalation = signal.escalation + ("escalate" in cell.effects)
+    if cell.state in ANSWERED or cell == ANEW:
+        escalation = 0
     timers: dict[Timer, float | None] = {
         timer: getattr(signal, timer) if timer in TIMERS[cell.state] else None for timer in TIMER_EVENTS
     }

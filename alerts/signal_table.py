@@ -31,7 +31,9 @@ class Cell(NamedTuple):
     effects: tuple[SignalEffect, ...] = ()
 
 
-_ANEW = Cell("on", ("annunciate", "await_acknowledgement"))
+ANEW = Cell("on", ("annunciate", "await_acknowledgement"))
+"""Announced as if for the first time: escalation begins anew."""
+
 _LATCHED_ANEW = Cell("latched", ("annunciate",))
 _TAKEN = Cell("acknowledged", ("silence", "remind_later"))
 _OFF = Cell("alarm_off", ("silence", "expire_later"))
@@ -50,7 +52,7 @@ def _refused(state: SignalState) -> Cell:
 
 _NON_LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
     # No signal. Whoever acts on an alert that is over hears that it is.
-    ("inactive", "condition_onset"): _ANEW,
+    ("inactive", "condition_onset"): ANEW,
     ("inactive", "priority_raised"): _nothing("inactive"),
     ("inactive", "priority_lowered"): _nothing("inactive"),
     ("inactive", "condition_cleared"): _nothing("inactive"),
@@ -66,7 +68,7 @@ _NON_LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
     ("inactive", "escalation_due"): _nothing("inactive"),
     # Heard and seen, and answered by nobody.
     ("on", "condition_onset"): _nothing("on"),
-    ("on", "priority_raised"): _ANEW,
+    ("on", "priority_raised"): ANEW,
     ("on", "priority_lowered"): Cell("on", ("await_acknowledgement",)),
     ("on", "condition_cleared"): _ENDED,
     ("on", "condition_withdrawn"): _ENDED,
@@ -82,7 +84,7 @@ _NON_LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
     # Somebody sees to it. A rise of the priority is news; so is a condition that is still there when they should be
     # done.
     ("acknowledged", "condition_onset"): _nothing("acknowledged"),
-    ("acknowledged", "priority_raised"): _ANEW,
+    ("acknowledged", "priority_raised"): ANEW,
     ("acknowledged", "priority_lowered"): Cell("acknowledged", ("remind_later",)),
     ("acknowledged", "condition_cleared"): _ENDED,
     ("acknowledged", "condition_withdrawn"): _ENDED,
@@ -91,13 +93,13 @@ _NON_LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
     ("acknowledged", "acknowledge"): Cell("acknowledged", ("remind_later",)),
     ("acknowledged", "audio_pause"): _refused("acknowledged"),
     ("acknowledged", "alarm_off"): _OFF,
-    ("acknowledged", "alarm_resume"): _ANEW,
+    ("acknowledged", "alarm_resume"): ANEW,
     ("acknowledged", "inactivation_expired"): _nothing("acknowledged"),
-    ("acknowledged", "re_alarm_due"): _ANEW,
+    ("acknowledged", "re_alarm_due"): ANEW,
     ("acknowledged", "escalation_due"): _nothing("acknowledged"),
     # Seen and not heard for a moment. That answers nothing: escalation goes on, and ends the pause.
     ("audio_paused", "condition_onset"): _nothing("audio_paused"),
-    ("audio_paused", "priority_raised"): _ANEW,
+    ("audio_paused", "priority_raised"): ANEW,
     ("audio_paused", "priority_lowered"): Cell("audio_paused", ("await_acknowledgement",)),
     ("audio_paused", "condition_cleared"): _ENDED,
     ("audio_paused", "condition_withdrawn"): _ENDED,
@@ -112,7 +114,7 @@ _NON_LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
     ("audio_paused", "escalation_due"): _ESCALATED_ALOUD,
     # Held off by somebody, for a reason, until a time.
     ("alarm_off", "condition_onset"): _nothing("alarm_off"),
-    ("alarm_off", "priority_raised"): _ANEW,
+    ("alarm_off", "priority_raised"): ANEW,
     ("alarm_off", "priority_lowered"): _nothing("alarm_off"),
     ("alarm_off", "condition_cleared"): _ENDED,
     ("alarm_off", "condition_withdrawn"): _ENDED,
@@ -121,12 +123,12 @@ _NON_LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
     ("alarm_off", "acknowledge"): Cell("acknowledged", ("remind_later",)),
     ("alarm_off", "audio_pause"): _refused("alarm_off"),
     ("alarm_off", "alarm_off"): Cell("alarm_off", ("expire_later",)),
-    ("alarm_off", "alarm_resume"): _ANEW,
-    ("alarm_off", "inactivation_expired"): _ANEW,
+    ("alarm_off", "alarm_resume"): ANEW,
+    ("alarm_off", "inactivation_expired"): ANEW,
     ("alarm_off", "re_alarm_due"): _nothing("alarm_off"),
     ("alarm_off", "escalation_due"): _nothing("alarm_off"),
     # The condition is over and nobody has seen it: it stays until somebody has, or until it comes again.
-    ("latched", "condition_onset"): _ANEW,
+    ("latched", "condition_onset"): ANEW,
     ("latched", "priority_raised"): _nothing("latched"),
     ("latched", "priority_lowered"): _nothing("latched"),
     ("latched", "condition_cleared"): _nothing("latched"),
@@ -140,7 +142,7 @@ _NON_LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
     ("latched", "inactivation_expired"): _nothing("latched"),
     ("latched", "re_alarm_due"): _nothing("latched"),
     ("latched", "escalation_due"): Cell("latched", ("escalate", "await_acknowledgement")),
-    ("latched_audio_paused", "condition_onset"): _ANEW,
+    ("latched_audio_paused", "condition_onset"): ANEW,
     ("latched_audio_paused", "priority_raised"): _nothing("latched_audio_paused"),
     ("latched_audio_paused", "priority_lowered"): _nothing("latched_audio_paused"),
     ("latched_audio_paused", "condition_cleared"): _nothing("latched_audio_paused"),
@@ -194,4 +196,4 @@ HELD: frozenset[SignalState] = frozenset({"acknowledged", "audio_paused", "alarm
 LATCHED: frozenset[SignalState] = frozenset({"latched", "latched_audio_paused"})
 
 ANSWERED: frozenset[SignalState] = frozenset({"inactive", "acknowledged", "alarm_off"})
-"""States in which nobody is waited for: escalation begins anew after them."""
+"""States in which nobody is waited for."""

@@ -168,7 +168,8 @@ FOR_THE_CLINICIAN = f"""
   and {ALARM_OFF_HIGH_MAX_S / 3600:g} h at high priority. It ends with the condition: another occurrence is heard.
 - **Resume** takes any of these back.
 - A **latching** alert stays when its condition is over, until somebody acknowledges it; if it comes again, the new one
-  stands for both. Technical alerts never latch: they end by themselves when the equipment works again.
+  stands for both. It outlasts even the patient's discharge. Technical alerts never latch: they end by themselves when
+  the equipment works again.
 - Nobody answers: the alert **escalates**, {ESCALATION_STEPS} times at most, and its signal goes on.
 """
 

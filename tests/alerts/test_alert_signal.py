@@ -350,6 +350,15 @@ def test_the_priority_is_followed_up_and_down() -> None:
     assert signals.standing["a"].escalate_at is None
 
 
+def test_a_rise_of_the_priority_begins_to_escalate_anew() -> None:
+    medium = alert(rule="news2-urgent", priority="medium")
+    signals, _ = fold([(0.0, medium), *((t, t) for t in (300.0, 600.0, 900.0))])
+    assert signals.standing["a"].escalation == ESCALATION_STEPS
+    signals, _ = fold([(1000.0, alert("update", rule="news2-urgent"))], signals)
+    _, written = fold([(1060.0, 1060.0)], signals)
+    assert [(one.event, one.escalation) for one in written] == [("escalation_due", 1)]
+
+
 def test_what_is_acted_upon_too_late_is_refused_and_what_is_unknown_stays_so() -> None:
     steps: Log = [(1.0, alert()), (2.0, alert("clear")), (3.0, acknowledge())]
     signals, written = fold(steps)
@@ -472,6 +481,8 @@ def test_a_signal_never_breaks_the_rules_of_its_state(steps: Log) -> None:
             assert signal.expires_at is not None
         if signal.state == "acknowledged" and signal.priority == "high":
             assert signal.re_alarm_at is not None
+        if "escalate_at" in TIMERS[signal.state] and signal.priority == "high" and signal.escalation < ESCALATION_STEPS:
+            assert signal.escalate_at is not None
     assert set(signals.standing).isdisjoint(signals.ended)
 
 

@@ -56,7 +56,7 @@ export function actButtons(patient, alert, whom, only = null) {
 
 // ---- Who acts --------------------------------------------------------------------------------------------------------
 
-let asks = "nothing";
+let asks = null; // "token", "name" or "nothing"; null while the server has not said
 let author = null;
 
 function stored() {
@@ -85,7 +85,7 @@ function showAuthor() {
   setText(document.getElementById("author-text"), author ? `Acting as ${author}` : "");
   const change = document.getElementById("author-change");
   setText(change, author ? "Change" : "Sign your acts");
-  change.hidden = asks === "nothing";
+  change.hidden = asks === "nothing" || asks === null;
 }
 
 function build() {
@@ -169,7 +169,9 @@ async function askOff(button) {
 async function perform(button) {
   const { act, patient, alert } = button.dataset;
   if (button.getAttribute("aria-disabled")) return;
-  if (asks === "nothing") return announce("Acting needs named tokens; none is configured here.", "assertive");
+  if (asks === null) author = await whoIs(stored());
+  if (asks === null) return refuse(button, "the console does not answer");
+  if (asks === "nothing") return refuse(button, "acting needs named tokens, and none is configured here");
   if (!author && !(await askAuthor())) return button.focus();
   const extra = act === "alarm_off" ? await askOff(button) : act === "audio_pause" ? { duration_s: PAUSE_S } : {};
   if (!extra) return button.focus();
@@ -195,12 +197,12 @@ async function perform(button) {
     showAuthor();
   }
   const why = answer ? ((await answer.json().catch(() => null))?.error ?? `status ${answer.status}`) : "the console does not answer";
-  announce(`Not done: ${why}`, "assertive");
-  showRefusal(button, why);
+  refuse(button, why);
 }
 
-/** What went wrong, beside the button for those who see. */
-function showRefusal(button, why) {
+/** Says what went wrong, aloud and beside the button. */
+function refuse(button, why) {
+  announce(`Not done: ${why}`, "assertive");
   const line = button.parentElement.querySelector(".act-refused") ?? el("span", { class: "act-refused" });
   setText(line, `Not done: ${why}`);
   button.parentElement.append(line);
