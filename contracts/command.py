@@ -6,11 +6,21 @@ Times are seconds since the Unix epoch, UTC.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 Pseudonym = str
+
+AUDIO_PAUSE_MAX_S = 120.0
+"""Longest audio pause. IEC 60601-1-8 wants it limited; bedside monitors end it after 90 to 120 s (Welch Allyn 408: 90
+s)."""
+
+ALARM_OFF_MAX_S = 86_400.0
+"""Longest time that one command may hold an alert's signal off: nobody decides today about tomorrow's shift."""
+
+ALARM_OFF_HIGH_MAX_S = 3_600.0
+"""The same for an alert of high priority, which asks for an immediate response."""
 
 
 class _Command(
@@ -85,7 +95,49 @@ class Session(_Command, frozen=True, tag="session"):
     phase: Literal["start", "end"]
 
 
-Command = Bind | Unbind | Admit | Discharge | Limits | News2 | Session
+class Acknowledge(_Command, frozen=True, tag="acknowledge"):
+    """The author has taken note of the alert and sees to it: its signal stops while the condition lasts, until a
+    reminder is due or the priority rises. `alert` is the alert's id. Takes effect when it arrives."""
+
+    patient: Pseudonym
+    alert: str
+    reason: str = ""
+
+
+class AudioPause(_Command, frozen=True, tag="audio_pause"):
+    """The audible signal stops for `duration_s` (s); the visual one stays and escalation goes on. Without `alert`, that
+    of every alert which the patient has now; one that comes later is heard. Takes effect when it arrives."""
+
+    patient: Pseudonym
+    duration_s: Annotated[float, msgspec.Meta(gt=0.0, le=AUDIO_PAUSE_MAX_S)] = AUDIO_PAUSE_MAX_S
+    alert: str = ""
+    reason: str = ""
+
+
+class AlarmOff(_Command, frozen=True, tag="alarm_off"):
+    """No signal at all of this alert until `expires_at` (s), for a stated reason. It ends sooner with the condition,
+    and after `ALARM_OFF_HIGH_MAX_S` where the priority is high. Takes effect when it arrives."""
+
+    patient: Pseudonym
+    alert: str
+    expires_at: float
+    reason: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class AlarmResume(_Command, frozen=True, tag="alarm_resume"):
+    """Whatever holds the alert's signal back (an acknowledgement, a pause, off) ends now, and it is heard again."""
+
+    patient: Pseudonym
+    alert: str
+    reason: str = ""
+
 
 PatientCommand = Admit | Discharge | Limits | News2 | Session
-"""Commands that change a twin: the router copies them into `telemetry`, keyed by patient."""
+"""Commands that change a twin."""
+
+AlertCommand = Acknowledge | AudioPause | AlarmOff | AlarmResume
+"""Commands about the signal of an alert. They change no twin: the twin agent passes them on to `conditions`, where the
+alert agent meets them in one order with the conditions."""
+
+Command = Bind | Unbind | PatientCommand | AlertCommand
+"""The router copies what concerns a patient into `telemetry`, keyed by patient."""

@@ -57,6 +57,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("biotwin_patients", "gauge", (), "Rows held by this worker."),
     Metric("biotwin_conditions_total", "counter", ("state", "stage"), "Condition records written."),
     Metric("biotwin_alerts_total", "counter", ("priority", "transition"), "Alert records written."),
+    Metric("biotwin_alert_signals_total", "counter", ("priority", "event"), "Transitions of alerts' signals written."),
     Metric("biotwin_provisional_withdrawn_total", "counter", (), "Provisional alerts that settling withdrew."),
     Metric("biotwin_publish_to_ingest_seconds", "histogram", (), "Measured time to arrival at ingest."),
     Metric("biotwin_ingest_to_applied_seconds", "histogram", (), "Arrival at ingest to folded into the twin."),

@@ -54,7 +54,9 @@ class Tick(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", ta
 
 
 class LoggedCommand(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
-    """A command as the router copied it into `telemetry`; `received_at` is the router's arrival clock."""
+    """A command as the router copied it into `telemetry`, and the twin agent into `conditions` if it is about an alert.
+
+    `received_at` is its time of arrival, s since the epoch."""
 
     received_at: float
     command: msgspec.Raw

@@ -10,6 +10,7 @@ COMMANDS = "commands"
 BINDINGS = "bindings"
 CONDITIONS = "conditions"
 ALERTS = "alerts"
+JOURNAL = "alerts.journal"
 TWIN = "twin"
 TWIN_CHANGELOG = "twin.changelog"
 ALERT_CHANGELOG = "alerts.changelog"
@@ -44,8 +45,14 @@ TOPICS: tuple[Topic, ...] = (
         follows_partitions=False,
         meaning="device to patient, with validity intervals",
     ),
-    Topic(CONDITIONS, "patient", 30 * DAY_MS, meaning="onset, update, clear and withdrawal of conditions"),
+    Topic(
+        CONDITIONS,
+        "patient",
+        30 * DAY_MS,
+        meaning="onset, update, clear and withdrawal of conditions; commands about alerts, and ticks",
+    ),
     Topic(ALERTS, "patient", 365 * DAY_MS, meaning="alerts and their transitions"),
+    Topic(JOURNAL, "patient", 365 * DAY_MS, meaning="every transition of an alert's signal: what, who, when and why"),
     Topic(TWIN, "patient", compacted=True, meaning="latest state of each twin"),
     Topic(TWIN_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the twin agent"),
     Topic(ALERT_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the alert agent"),

@@ -1,6 +1,7 @@
 """Pages about alerts generated from what runs: `python -m deploy.alert_documents docs`.
 
-`docs/rules.md` comes from the rules and channels, `docs/alert-life-cycle.md` from the table of `alerts.step`.
+`docs/rules.md` comes from the rules and channels, `docs/alert-life-cycle.md` from the tables of `alerts.step` and
+`alerts.signal_table`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from alerts.rules import DERIVED_CHANNELS, Rule, RuleSet, default_rules
+from alerts import signal_table
+from alerts.alert_signal import ESCALATION_STEPS
+from alerts.rules import DERIVED_CHANNELS, Rule, RuleSet, default_rules, escalate_after_s, re_alarm_after_s
+from alerts.signal_table import SIGNAL_EVENTS, SIGNAL_STATES, Cell
 from alerts.step import HAPPENINGS, LIVES, STAGES, TABLE, Effect, Life
+from contracts.alert_signal import SignalEffect, SignalEvent, SignalState
+from contracts.command import ALARM_OFF_HIGH_MAX_S, ALARM_OFF_MAX_S, AUDIO_PAUSE_MAX_S
 from contracts.condition import PRIORITIES
 from twin_state.rules import LIMITS
 
@@ -42,6 +48,9 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("limit", f"personal limit that replaces the threshold: {', '.join(f'`{limit}`' for limit in LIMITS)}"),
     ("limit_offset", "added to the personal limit"),
     ("limit_required", "true: the rule is idle until the patient has that limit"),
+    ("latching", "true: the signal outlasts the condition until somebody has seen it; never for `technical`"),
+    ("re_alarm_after_s", "s until an acknowledged alert is announced again; absent: by priority; 0: never"),
+    ("escalate_after_s", "s until an alert that nobody answers escalates; absent: by priority; 0: never"),
     ("message", "the sentence while it stands"),
     ("cleared", "the sentence when it ends; without it, the channel's value then"),
     ("source", "who says so: guideline, paper or order"),
@@ -72,6 +81,46 @@ LIFE_MEANINGS: dict[Life, str] = {
 }
 
 
+STATE_MEANINGS: dict[SignalState, tuple[str, str, str]] = {
+    "inactive": ("no signal", "Off", "On"),
+    "on": ("announced, and answered by nobody", "On", "On"),
+    "acknowledged": ("somebody has taken note and sees to it; the signal stops", "Ack", "On"),
+    "audio_paused": ("seen, and not heard for a moment", "On", "Psd"),
+    "alarm_off": ("held off by somebody, for a stated reason, until a stated time", "Off", "Off"),
+    "latched": ("the condition is over, and nobody has seen it", "Latch", "On"),
+    "latched_audio_paused": ("the same, not heard for a moment", "Latch", "Psd"),
+}
+"""What each state means, and its AlertSignalPresence and AlertActivation in ISO/IEEE 11073-10207."""
+
+EVENT_MEANINGS: dict[SignalEvent, tuple[str, str]] = {
+    "condition_onset": ("condition", "the condition begins"),
+    "priority_raised": ("condition", "it becomes more urgent (escalation of the priority)"),
+    "priority_lowered": ("condition", "it becomes less urgent (de-escalation)"),
+    "condition_cleared": ("condition", "it is over"),
+    "condition_withdrawn": ("condition", "its notice is taken back"),
+    "condition_recurred": ("condition", "the same rule has found a new condition, which has a signal of its own"),
+    "condition_renamed": ("condition", "settling found that another reading opened it: same alert, other id"),
+    "acknowledge": ("person", "takes note, and sees to it"),
+    "audio_pause": ("person", f"pauses the sound, for {AUDIO_PAUSE_MAX_S:g} s at most"),
+    "alarm_off": ("person", "puts the alert off"),
+    "alarm_resume": ("person", "takes any of these back"),
+    "inactivation_expired": ("clock", "a pause, or off, has lasted its time"),
+    "re_alarm_due": ("clock", "acknowledged for so long, and the condition still stands"),
+    "escalation_due": ("clock", "nobody has answered within the time of the priority"),
+}
+
+SIGNAL_EFFECTS: dict[SignalEffect, tuple[str, str]] = {
+    "annunciate": ("announce", "the signal is generated anew"),
+    "silence": ("silence", "it is heard no more"),
+    "end": ("end", "it is over"),
+    "escalate": ("escalate", "the next person is to be told"),
+    "await_acknowledgement": ("await", "the time until escalation begins"),
+    "remind_later": ("remind", "the time until the reminder begins"),
+    "expire_later": ("expire", "the time of the pause, or off, begins"),
+    "rename": ("rename", "the journal says under which id it goes on"),
+    "refuse": ("refuse", "nothing changes; the journal says that somebody tried"),
+}
+
 RULES_ARE_DATA = """
 Rules are data. The shipped ones (`alerts/rules/default.toml`) are defaults for a clinician to sign, not a
 treatment: BioTwin is not a medical device. To use others, copy the file, change it, check it with `biotwin
@@ -84,6 +133,12 @@ A `[[notice]]` is raised by BioTwin itself and has no comparison; `past-event` a
 there. An `id` may stand twice if the effective dates do not overlap: those are versions of one rule. The rules
 in force are chosen by a time that is given (a replay's first line, a worker's start); their hash stands in the
 evidence of every alert as `configuration`.
+"""
+
+CONDITION_AND_SIGNAL = """
+Two things are kept apart, as in IEC 60601-1-8 and ISO/IEEE 11073-10207: the **condition**, which is detected, and the
+**signal**, which tells people. A condition comes and goes by the readings alone; nobody can acknowledge it away. The
+signal is what one acknowledges, pauses or puts off.
 """
 
 TWO_STAGES = """
@@ -102,6 +157,48 @@ ABOUT_SEQUENCE = """
 1 on their own, so that the settled journal is the same whether or not a notice went out before. A subscriber
 drops repeats by (`id`, `transition`, `stage`, `sequence`). Where settling changed which reading opened a
 condition, `provenance.announced_id` of the settled onset names the id of the notice.
+"""
+
+
+FOR_THE_CLINICIAN = f"""
+- **Acknowledge** says: I have seen it and see to it. The signal stops, and others see who has it. It comes back if the
+  condition becomes more urgent, and as a reminder if it is still there after the time below. One acknowledges one alert
+  at a time.
+- **Pause audio** gives quiet for up to {AUDIO_PAUSE_MAX_S:g} s, of one alert or of all that the patient has now. It
+  answers nothing: escalation goes on, and ends the pause. An alert that comes later is heard.
+- **Off** takes an alert's signal away until a time, for a reason that is kept: at most {ALARM_OFF_MAX_S / 3600:g} h,
+  and {ALARM_OFF_HIGH_MAX_S / 3600:g} h at high priority. It ends with the condition: another occurrence is heard.
+- **Resume** takes any of these back.
+- A **latching** alert stays when its condition is over, until somebody acknowledges it; if it comes again, the new one
+  stands for both. It outlasts even the patient's discharge. Technical alerts never latch: they end by themselves when
+  the equipment works again.
+- Nobody answers: the alert **escalates**, {ESCALATION_STEPS} times at most, and its signal goes on.
+"""
+
+DELAYS = """
+The times are each rule's own, or by priority, in s; 0 is never, and is refused at high priority. Reminders of 2 to 3
+minutes are what bedside monitors do (Philips V24 instructions for use, p. 161). IEC 60601-1-8 names no time for
+escalation: these are defaults, for a clinician to sign.
+"""
+
+HOW_TO_READ_SIGNALS = """
+Rows are events, columns the state in which they come: the state that follows, and its effects. `·` changes and writes
+nothing. Where a latching signal differs, the cell has both.
+"""
+
+ABOUT_TIME = """
+Time here is the arrival clock in the log: the ticks, one a second, and the arrival of commands. No part reads another
+clock, so that a replay of the same log escalates at the same moments. If ticks stop, nothing escalates, reminds or
+expires. That is said by alert `ticks-stopped` and by the alarm BiotwinTicksStopped ([operations](operations.md)), which
+a clock outside the log raises: the dead man's switch of all the others.
+"""
+
+ABOUT_JOURNAL = """
+Every transition stands in topic `alerts.journal`, keyed by patient: from, event, to, effects, when, who, why, and who
+holds the signal back until when. (`id`, `sequence`) is its identity; a reader drops what it has seen, and what comes
+under a sequence number that is not above the newest one. A command that comes twice, by its id, changes nothing. What
+cannot be done (acknowledging an alert that is over) is journalled as refused; a command that names no known alert goes
+to quarantine.
 """
 
 
@@ -168,7 +265,11 @@ def life_cycle_page() -> str:
         [
             "# The life of an alert",
             "",
-            "Generated by `python -m deploy.alert_documents docs` from the table that runs; do not edit.",
+            "Generated by `python -m deploy.alert_documents docs` from the tables that run; do not edit.",
+            "",
+            CONDITION_AND_SIGNAL.strip(),
+            "",
+            "## The condition",
             "",
             TWO_STAGES.strip(),
             "",
@@ -180,8 +281,108 @@ def life_cycle_page() -> str:
             "",
             ABOUT_SEQUENCE.strip(),
             "",
+            "## The signal",
+            "",
+            FOR_THE_CLINICIAN.strip(),
+            "",
+            *_table(
+                ["priority", "reminder after", "escalation after"],
+                [
+                    [
+                        priority,
+                        _delay_text(re_alarm_after_s(None, priority)),
+                        _delay_text(escalate_after_s(None, priority)),
+                    ]
+                    for priority in reversed(PRIORITIES)
+                ],
+            ),
+            "",
+            DELAYS.strip(),
+            "",
+            "### States",
+            "",
+            *_table(
+                ["state", "meaning", "presence", "activation"],
+                [[f"`{state}`", *STATE_MEANINGS[state]] for state in SIGNAL_STATES],
+            ),
+            "",
+            "Presence and activation are those of ISO/IEEE 11073-10207.",
+            "",
+            *signal_diagram(),
+            "",
+            "The diagram leaves out what leads nowhere else, and what is refused.",
+            "",
+            "### Events",
+            "",
+            *_table(
+                ["event", "from", "what happens"], [[f"`{event}`", *EVENT_MEANINGS[event]] for event in SIGNAL_EVENTS]
+            ),
+            "",
+            "### Effects",
+            "",
+            *_table(
+                ["effect", "in the journal", "meaning"],
+                [[word, f"`{effect}`", meaning] for effect, (word, meaning) in SIGNAL_EFFECTS.items()],
+            ),
+            "",
+            "### The table",
+            "",
+            HOW_TO_READ_SIGNALS.strip(),
+            "",
+            *_table(
+                ["event", *(f"`{state}`" for state in SIGNAL_STATES)],
+                [[f"`{event}`", *(_signal_cell(state, event) for state in SIGNAL_STATES)] for event in SIGNAL_EVENTS],
+            ),
+            "",
+            "### Time",
+            "",
+            ABOUT_TIME.strip(),
+            "",
+            "### The journal",
+            "",
+            ABOUT_JOURNAL.strip(),
+            "",
         ]
     )
+
+
+def signal_diagram() -> list[str]:
+    """The life of a signal as a Mermaid state diagram, one arrow for each pair of states."""
+    arrows: dict[tuple[SignalState, SignalState], list[str]] = {}
+    for (state, event, latching), cell in signal_table.TABLE.items():
+        if cell.state == state:
+            continue
+        only = latching and signal_table.TABLE[state, event, False] != cell
+        other = not latching and signal_table.TABLE[state, event, True] != cell
+        word = f"{event}{', latching' if only else ', not latching' if other else ''}"
+        words = arrows.setdefault((state, cell.state), [])
+        if word not in words:
+            words.append(word)
+    return [
+        "```mermaid",
+        "stateDiagram-v2",
+        "  [*] --> inactive",
+        *(f"  {state} --> {to}: {'<br>'.join(words)}" for (state, to), words in arrows.items()),
+        "```",
+    ]
+
+
+def _signal_cell(state: SignalState, event: SignalEvent) -> str:
+    plain, latching = (signal_table.TABLE[state, event, kind] for kind in (False, True))
+    if plain == latching:
+        return _cell_text(state, plain)
+    return f"{_cell_text(state, plain)}; latching: {_cell_text(state, latching)}"
+
+
+def _cell_text(state: SignalState, cell: Cell) -> str:
+    if cell.state == state and not cell.effects:
+        return "·"
+    words = ", ".join(SIGNAL_EFFECTS[effect][0] for effect in cell.effects)
+    return words if cell.state == state else f"→ {cell.state}" + (f": {words}" if words else "")
+
+
+def _delay_text(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds else "never"
 
 
 def comparison_text(rule: Rule) -> str:

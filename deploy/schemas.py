@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert, Condition
 from contracts.quarantine import Quarantined
 from contracts.reading import DeviceStatus, LoggedCommand, Reading, Tick
-from contracts.topics import ALERTS, CONDITIONS, QUARANTINE, TELEMETRY, TWIN
+from contracts.topics import ALERTS, CONDITIONS, JOURNAL, QUARANTINE, TELEMETRY, TWIN
 from contracts.twin import Twin
 from deploy.api.schema import json_schema
 
@@ -32,9 +33,10 @@ SCHEMAS: dict[str, Schema] = {
     "reading": Schema(Reading, 1, TELEMETRY, "One validated reading."),
     "device-status": Schema(DeviceStatus, 1, TELEMETRY, "What is known of a device's connection."),
     "tick": Schema(Tick, 1, TELEMETRY, "The arrival clock of one partition."),
-    "logged-command": Schema(LoggedCommand, 1, TELEMETRY, "A command that touches a twin, as the router copied it."),
+    "logged-command": Schema(LoggedCommand, 1, TELEMETRY, "A command about a patient, as the router copied it."),
     "condition": Schema(Condition, 1, CONDITIONS, "One transition of a condition."),
     "alert": Schema(Alert, 1, ALERTS, "One transition of an alert; also the MQTT payload."),
+    "signal-transition": Schema(SignalTransition, 1, JOURNAL, "One transition of an alert's signal."),
     "quarantined": Schema(Quarantined, 1, QUARANTINE, "What was refused or waits for a binding."),
     "twin": Schema(Twin, 1, TWIN, "Latest state of one patient's twin."),
 }

@@ -1,9 +1,9 @@
-"""What `biotwin replay` writes: four files in canonical form, the same bytes whichever way the records went.
+"""What `biotwin replay` writes: five files in canonical form, the same bytes whichever way the records went.
 
-`conditions.jsonl` and `alerts.jsonl` hold provisional and settled records, one transition a line, in the order
-(t, patient, rule, id, sequence, text); `twins.jsonl` the last settled state of each twin by patient; `quarantine.jsonl`
-what was refused or waits, by id, with `released` where it waits no more. `provenance` is left out, and of a record that
-came more than once one line stands.
+`conditions.jsonl` and `alerts.jsonl` hold provisional and settled records, `journal.jsonl` the transitions of alerts'
+signals, one transition a line, in the order (t, patient, rule, id, sequence, text); `twins.jsonl` the last settled
+state of each twin by patient; `quarantine.jsonl` what was refused or waits, by id, with `released` where it waits no
+more. `provenance` is left out, and of a record that came more than once one line stands.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from stream.twin_record import LIVE, RECEIVED_AT
 FILES: dict[str, str] = {
     topics.CONDITIONS: "conditions.jsonl",
     topics.ALERTS: "alerts.jsonl",
+    topics.JOURNAL: "journal.jsonl",
     topics.TWIN: "twins.jsonl",
     topics.QUARANTINE: "quarantine.jsonl",
 }
@@ -29,8 +30,8 @@ KeyedValue = tuple[bytes | None, bytes | None]
 
 
 def journal_lines(values: Iterable[KeyedValue]) -> list[bytes]:
-    """Canonical lines of conditions or alerts. System alarms, which belong to no patient, are left out: they tell of
-    the run, not of the file."""
+    """Canonical lines of conditions, alerts or signal transitions. What belongs to no patient is left out: system
+    alarms tell of the run, not of the file, and what the twin agent passes on stands in the log."""
     found: dict[bytes, tuple[Any, ...]] = {}
     for _, value in values:
         if value is None:
@@ -82,7 +83,7 @@ def lines_of(topic: str, values: Iterable[KeyedValue]) -> list[bytes]:
 
 
 def write_files(directory: Path, by_topic: Mapping[str, Iterable[KeyedValue]]) -> dict[str, int]:
-    """Write the four files; returns the number of lines of each."""
+    """Write the files; returns the number of lines of each."""
     directory.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
     for topic, name in FILES.items():

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from contracts.command import Admit, Discharge, Limits, News2, PatientCommand, Session
+from contracts.command import Admit, AlertCommand, Discharge, Limits, News2, PatientCommand, Session
 from contracts.identity import device_identity, reading_identities, session_identity, source_identity, text_identity
 from contracts.reading import DeviceStatus
 from contracts.signals import Registry
@@ -45,7 +45,8 @@ class Decoder(Protocol):
     """A payload adapter."""
 
     def decode(self, records: Sequence[SourceRecord], store: Store) -> tuple[Batch, list[Rejected]]:
-        """Records in offset order as a batch for `store`; those rejected are left out of it."""
+        """Records in offset order as a batch for `store`; those rejected are left out of it, and so are commands that
+        change no twin, which are passed on."""
         ...
 
 
@@ -155,9 +156,12 @@ class ReadingDecoder:
         columns.add(b.READING, row, record.offset, t, received_at, source, session, sequence, 0, hashed, device)
 
     def _take_command(self, columns: _Columns, record: SourceRecord, d: dict[str, Any], store: Store) -> None:
-        command = msgspec.convert(d["command"], PatientCommand)
+        command = msgspec.convert(d["command"], PatientCommand | AlertCommand)
         if record.key != command.patient.encode():
             raise ValueError("a command under another patient's key")
+        if isinstance(command, AlertCommand):
+            _time(d["received_at"])
+            return
         kind, arguments = command_arguments(command)
         for number, value in arguments:
             columns.signal.append(number)

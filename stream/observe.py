@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SAMPLED_RECORDS = 20
 """How many records of a fetch go into the latency histograms; of a smaller fetch, all."""
 
+PASSED_ON = frozenset({"tick", "command"})
+"""Kinds of record in `conditions` that are no conditions."""
+
 PROCESSOR_COUNTERS = {
     "applied": "biotwin_readings_applied_total",
     "late": "biotwin_readings_late_total",
@@ -54,23 +57,27 @@ class Observer:
         }.get(agent)
         if latency is not None:
             histogram = metrics.histogram(latency)
-            for record in records[:: max(len(records) // SAMPLED_RECORDS, 1)]:
+            # Ticks on their way to the alert agent are no conditions.
+            timed = [record for record in records if record.key is not None] if agent == "alerts" else records
+            for record in timed[:: max(len(timed) // SAMPLED_RECORDS, 1)]:
                 histogram.observe(max(now - record.timestamp / 1000.0, 0.0))
         for output in outputs:
             self._output(output)
         self._count(agent, state)
 
     def _output(self, output: OutputRecord) -> None:
-        if output.value is None or output.topic not in (topics.CONDITIONS, topics.ALERTS):
+        if output.value is None or output.topic not in (topics.CONDITIONS, topics.ALERTS, topics.JOURNAL):
             return
         record = orjson.loads(output.value)
-        if output.topic == topics.CONDITIONS:
-            self._metrics.counter("biotwin_conditions_total").labels(
-                record.get("state", ""), record.get("stage", "")
-            ).inc()
-        else:
+        if output.topic == topics.JOURNAL:
+            self._metrics.counter("biotwin_alert_signals_total").labels(record["priority"], record["event"]).inc()
+        elif output.topic == topics.ALERTS:
             self._metrics.counter("biotwin_alerts_total").labels(
                 record.get("priority", ""), record.get("transition", "")
+            ).inc()
+        elif record.get("kind") not in PASSED_ON:
+            self._metrics.counter("biotwin_conditions_total").labels(
+                record.get("state", ""), record.get("stage", "")
             ).inc()
 
     def _count(self, agent: str, state: PartitionState) -> None:

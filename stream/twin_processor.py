@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -65,6 +66,7 @@ class TwinProcessor:
         self._decoder = model_set.decoder(model_set.registry)
         self._evidence = EvidenceWriter(twin, rules, partition, self._store.device_names)
         self._twins = TwinWriter(twin, partition)
+        self._partition = partition
         self._twin_interval_s = configuration.worker.twin_interval_s
         self._published_at = -np.inf
         self._due: list[int] = []
@@ -80,7 +82,11 @@ class TwinProcessor:
         return self._store
 
     def process(self, records: Sequence[SourceRecord], now: float) -> list[OutputRecord]:
-        """Conditions first, in the order in which they came about, then some of the twin records that are due."""
+        """Conditions first, in the order in which they came about, then some of the twin records that are due.
+
+        Ticks and commands about alerts are passed on to `conditions` as they stand, each after what its predecessors
+        brought about: so the alert agent meets conditions, people's acts and the clock in the one order of the log.
+        """
         if not records:
             return []
         self._records += len(records)
@@ -89,11 +95,15 @@ class TwinProcessor:
         self._position = max(self._position, records[-1].offset + 1)
         output = [self._refused(records[refusal.record], refusal) for refusal in rejected]
         keys = self._store.keys
+        told: list[tuple[int, OutputRecord]] = []
         for transitions in effects.transitions:
             for n in range(len(transitions.number)):
                 key = keys[int(transitions.number[n, b.ROW])]
                 condition = self._evidence.condition(transitions, n, key.decode(), batch, now)
-                output.append(OutputRecord(CONDITIONS, key, condition_bytes(condition)))
+                offset = int(batch.offset[int(transitions.number[n, b.RECORD])])
+                told.append((offset, OutputRecord(CONDITIONS, key, condition_bytes(condition))))
+        told += self._passed_on(records, batch, rejected)
+        output.extend(record for _, record in sorted(told, key=itemgetter(0)))
         ticks = batch.t[(batch.kind == b.TICK) | (batch.kind == b.CLOSING)]
         if len(ticks) and not self._due and ticks[-1] - self._published_at >= self._twin_interval_s:
             self._published_at = float(ticks[-1])
@@ -140,6 +150,26 @@ class TwinProcessor:
         """Totals since creation, and the rows held."""
         counted = self._store.counters()
         return {**counted, "records": self._records, "quarantined": self._quarantined, "rows": len(self._store.index)}
+
+    def _passed_on(
+        self, records: Sequence[SourceRecord], batch: b.Batch, rejected: Sequence[Rejected]
+    ) -> list[tuple[int, OutputRecord]]:
+        """Ticks, and commands that are neither in the batch nor rejected, by their offsets."""
+        clocked = (batch.kind == b.TICK) | (batch.kind == b.CLOSING)
+        wanted = set(batch.offset[clocked].tolist())
+        if len(batch.offset) + len(rejected) < len(records):
+            known = {*batch.offset.tolist(), *(records[refusal.record].offset for refusal in rejected)}
+            wanted |= {record.offset for record in records if record.offset not in known}
+        if not wanted:
+            return []
+        return [
+            (
+                record.offset,
+                OutputRecord(CONDITIONS, record.key, record.value, self._partition if record.key is None else None),
+            )
+            for record in records
+            if record.offset in wanted
+        ]
 
     def _unpublished(self) -> Int:
         return self._store.columns.row_number[: self._store.rows, UNPUBLISHED]

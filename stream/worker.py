@@ -188,7 +188,7 @@ class WorkerProcess:
     async def _kafka_answers(self) -> bool:
         """Wait until Kafka answers and has the topics; False if told to end while waiting."""
         wanted = {stage.source for stage in self.stages}
-        wanted |= {stage.changelog for stage in self.stages if stage.changelog is not None}
+        wanted |= {stage.changelog for stage in self.stages if stage.changelog is not None} | {topics.JOURNAL}
         said = ""
         wait_s = 0.2
         while not self._ended.is_set():

@@ -116,7 +116,7 @@ class _Api:
         patient = self._ward.patients.get(request.path_params["patient"])
         if patient is None:
             return _json({"error": "no such patient"}, 404)
-        alerts = [shown(life, complete=True) for life in patient.alerts.all()]
+        alerts = [shown(patient.alerts, life, complete=True) for life in patient.alerts.all()]
         return _json(
             {**self._state(), "row": self._ward.row(patient), "alerts": alerts, "trends": sorted(patient.trends)}
         )

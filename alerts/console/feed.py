@@ -1,4 +1,5 @@
-"""What the console reads from Kafka: topic `twin` from its beginning, topic `alerts` from the beginning it retains.
+"""What the console reads from Kafka: topic `twin` from its beginning, topics `alerts` and `alerts.journal` from the
+beginning they retain.
 
 A plain consumer without a group: a console keeps no position and disturbs nobody. It starts before Kafka does and
 outlives its outages.
@@ -17,8 +18,11 @@ from aiokafka.errors import KafkaError
 
 from alerts.console.records import decode_twin
 from alerts.console.ward import Ward
+from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert
-from contracts.topics import ALERTS, TWIN
+from contracts.topics import ALERTS, JOURNAL, TWIN
+
+READ = (ALERTS, JOURNAL, TWIN)
 
 POLL_MS = 500
 PROBE_S = 2.0
@@ -32,6 +36,7 @@ def _nobody() -> None:
 
 log = structlog.get_logger(__name__)
 _decode_alert = msgspec.json.Decoder(Alert).decode
+_decode_signal = msgspec.json.Decoder(SignalTransition).decode
 
 
 class Feed:
@@ -50,6 +55,7 @@ class Feed:
         self.changed: Callable[[], None] = _nobody
         self._said = ""
         self._ends: dict[TopicPartition, int] = {}
+        self._journal_offsets: dict[int, int] = {}
 
     async def run(self) -> None:
         """Reads until cancelled; comes back by itself when Kafka was away."""
@@ -75,14 +81,12 @@ class Feed:
             await asyncio.sleep(RETRY_S)
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        while not all(counts := await _partition_counts(self.bootstrap, (ALERTS, TWIN))):
-            missing = [topic for topic, count in zip((ALERTS, TWIN), counts, strict=True) if not count]
+        while not all(counts := await _partition_counts(self.bootstrap, READ)):
+            missing = [topic for topic, count in zip(READ, counts, strict=True) if not count]
             self._say("topics_missing", topics=missing, advice="run `biotwin kafka init`")
             await asyncio.sleep(RETRY_S)
         partitions = [
-            TopicPartition(topic, number)
-            for topic, count in zip((ALERTS, TWIN), counts, strict=True)
-            for number in range(count)
+            TopicPartition(topic, number) for topic, count in zip(READ, counts, strict=True) for number in range(count)
         ]
         consumer.assign(partitions)
         begins = await consumer.beginning_offsets(partitions)
@@ -90,6 +94,8 @@ class Feed:
             begin = begins[partition]
             if partition.topic == ALERTS:
                 begin = max(begin, self.ward.next_offsets.get(partition.partition, 0))
+            elif partition.topic == JOURNAL:
+                begin = max(begin, self._journal_offsets.get(partition.partition, 0))
             consumer.seek(partition, begin)
         self._ends = await consumer.end_offsets(partitions)
         return partitions
@@ -131,6 +137,9 @@ class Feed:
             try:
                 if partition.topic == ALERTS:
                     self.ward.apply_alert(_decode_alert(record.value or b""), partition.partition, record.offset)
+                elif partition.topic == JOURNAL:
+                    self._journal_offsets[partition.partition] = record.offset + 1
+                    self.ward.apply_signal(_decode_signal(record.value or b""))
                 elif record.value is None:
                     self.ward.remove_twin((record.key or b"").decode("utf-8", "replace"))
                 else:

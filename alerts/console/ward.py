@@ -18,6 +18,7 @@ from alerts.console.alert_book import AlertBook, AlertLife, rank, shown
 from alerts.console.directory import Entry
 from alerts.console.records import Score, SignalValue, TwinRecord
 from alerts.console.trend import Trend
+from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert
 
 ALERT_LOG = 5_000
@@ -105,6 +106,12 @@ class Ward:
         )
         self._touch(patient)
 
+    def apply_signal(self, transition: SignalTransition) -> None:
+        """Takes one record of topic `alerts.journal`; a repeat changes nothing."""
+        patient = self._patient(transition.patient)
+        if patient.alerts.apply_signal(transition):
+            self._touch(patient)
+
     def set_directory(self, entries: Mapping[str, Entry]) -> bool:
         """Takes the directory's entries; says whether anything changed."""
         before = self.number
@@ -120,9 +127,9 @@ class Ward:
         return self.number != before
 
     def shown(self, patient: Patient) -> bool:
-        """Whether the patient stands on the ward list: known by name or by a twin and not discharged, or with an active
-        alert."""
-        if patient.alerts.active():
+        """Whether the patient stands on the ward list: known by name or by a twin and not discharged, or with an alert
+        that stands."""
+        if patient.alerts.standing():
             return True
         if patient.record is not None:
             return not patient.record.has_left()
@@ -167,7 +174,7 @@ class Ward:
         """What a ward row shows of a patient, as plain types."""
         record = patient.record
         entry = patient.entry
-        active = patient.alerts.active()
+        standing = patient.alerts.standing()
         score = record.shown_news2() if record is not None else None
         row: dict[str, Any] = {
             "patient": patient.pseudonym,
@@ -176,8 +183,8 @@ class Ward:
             "bed": entry.bed if entry else "",
             "age_band": entry.age_band if entry else "",
             "listed": self.shown(patient),
-            "urgency": _urgency(active, score),
-            "alerts": [shown(life, complete=False) for life in active],
+            "urgency": _urgency(patient.alerts, standing, score),
+            "alerts": [shown(patient.alerts, life, complete=False) for life in standing],
             "signals": {},
             "news2": msgspec.to_builtins(score) if score is not None else None,
         }
@@ -226,19 +233,31 @@ def _add(patient: Patient, name: str, signal: SignalValue, received_at: float) -
         patient.trends.setdefault(name, Trend()).add(signal.t, signal.value, quality, received_at - signal.t)
 
 
-def _urgency(active: list[AlertLife], score: Score | None) -> list[float]:
-    """Highest priority of an active alert, then the upper bound of NEWS2 (-1 where there is none)."""
+def _urgency(alerts: AlertBook, standing: list[AlertLife], score: Score | None) -> list[float]:
+    """Highest priority of an alert that stands, 1 where nobody has answered the first of it, then the upper bound of
+    NEWS2 (-1 where there is none)."""
     high = -1.0
     if score is not None and score.applicable and score.high is not None:
         high = score.high
-    return [float(max((rank(life.newest.priority) for life in active), default=-1)), high]
+    priority = float(max((rank(life.newest.priority) for life in standing), default=-1))
+    return [priority, float(bool(standing) and not alerts.answered(standing[0])), high]
 
 
 def _order(patient: Patient) -> tuple[Any, ...]:
     record = patient.record
-    priority, news2 = _urgency(patient.alerts.active(), record.shown_news2() if record is not None else None)
+    score = record.shown_news2() if record is not None else None
+    priority, unanswered, news2 = _urgency(patient.alerts, patient.alerts.standing(), score)
     entry = patient.entry or Entry(patient.pseudonym)
-    return -priority, -news2, not entry.bed, entry.ward, natural(entry.bed), entry.display_name, patient.pseudonym
+    return (
+        -priority,
+        -unanswered,
+        -news2,
+        not entry.bed,
+        entry.ward,
+        natural(entry.bed),
+        entry.display_name,
+        patient.pseudonym,
+    )
 
 
 def natural(text: str) -> tuple[tuple[int, int, str], ...]:

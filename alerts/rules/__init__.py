@@ -11,7 +11,9 @@ from alerts.rules.rule_set import (
     RuleSet,
     default_rules,
     default_rules_toml,
+    escalate_after_s,
     parse_rules,
+    re_alarm_after_s,
 )
 
 __all__ = [
@@ -25,5 +27,7 @@ __all__ = [
     "RuleSet",
     "default_rules",
     "default_rules_toml",
+    "escalate_after_s",
     "parse_rules",
+    "re_alarm_after_s",
 ]

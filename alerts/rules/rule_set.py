@@ -53,6 +53,15 @@ MESSAGE_FIELDS: frozenset[str] = frozenset(
 """What a message may name in braces; `alerts/messages.py` fills them in."""
 
 
+RE_ALARM_AFTER_S: dict[Priority, float] = {"high": 180.0, "medium": 600.0, "low": 0.0, "none": 0.0}
+"""By priority: s from an acknowledgement until a condition that still stands is announced again; 0: never. Bedside
+monitors remind after 2 to 3 minutes (Philips V24 instructions for use, p. 161); the rest is BioTwin's default."""
+
+ESCALATE_AFTER_S: dict[Priority, float] = {"high": 60.0, "medium": 300.0, "low": 0.0, "none": 0.0}
+"""By priority: s without an answer until an alert escalates; 0: never. IEC 60601-1-8 asks for an immediate response to
+high and a prompt one to medium priority and names no time: these are BioTwin's defaults, for a clinician to sign."""
+
+
 class RuleError(ValueError):
     """A rule file that cannot be used. The text names the file, the rule and the field."""
 
@@ -92,7 +101,12 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A notice with the comparison that raises it; the fields are those of `twin_state.rules.ConditionRule`."""
+    """A notice with the comparison that raises it; those fields are of `twin_state.rules.ConditionRule`.
+
+    `latching`, `re_alarm_after_s` and `escalate_after_s` are about the alert's signal (`alerts.alert_signal`): whether
+    it stays when the condition is over until somebody has seen it, and after how many s it is announced again although
+    it was acknowledged, or escalates because it was not. None takes the priority's default, 0 means never.
+    """
 
     channel: str
     comparison: Comparison
@@ -105,6 +119,9 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limit: str = ""
     limit_offset: float = 0.0
     limit_required: bool = False
+    latching: bool = False
+    re_alarm_after_s: float | None = None
+    escalate_after_s: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,6 +138,21 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("field limit_required: names no limit; set `limit` too")
         if self.limit_offset and not self.limit:
             raise ValueError("field limit_offset: names no limit; set `limit` too")
+        self._check_signal()
+
+    def _check_signal(self) -> None:
+        if self.latching and self.kind == "technical":
+            raise ValueError("field latching: a technical alarm ends by itself and never latches (IEC 60601-1-8)")
+        if self.latching and self.priority == "none":
+            raise ValueError("field latching: an advisory of priority none interrupts nobody and cannot latch")
+        for name in ("re_alarm_after_s", "escalate_after_s"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"field {name}: must be a finite number of at least 0, got {value:g}")
+            if value == 0.0 and self.priority == "high":
+                raise ValueError(f"field {name}: must be above 0 for priority high: such an alert is never left alone")
 
     def condition_rule(self) -> ConditionRule:
         """The part that decides, as the twin's kernels take it."""
@@ -139,6 +171,22 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
             limit_offset=self.limit_offset,
             limit_required=self.limit_required,
         )
+
+
+def re_alarm_after_s(rule: Notice | None, priority: Priority) -> float:
+    """How long an acknowledgement holds (s) at a priority under a rule; 0: as long as the condition. Never 0 for
+    high."""
+    return _delay(rule.re_alarm_after_s if isinstance(rule, Rule) else None, RE_ALARM_AFTER_S, priority)
+
+
+def escalate_after_s(rule: Notice | None, priority: Priority) -> float:
+    """How long an alert waits for an answer (s) at a priority under a rule before it escalates; 0: for ever. Never 0
+    for high."""
+    return _delay(rule.escalate_after_s if isinstance(rule, Rule) else None, ESCALATE_AFTER_S, priority)
+
+
+def _delay(own: float | None, defaults: Mapping[Priority, float], priority: Priority) -> float:
+    return defaults[priority] if own is None or (own == 0.0 and priority == "high") else own
 
 
 class RuleSet:

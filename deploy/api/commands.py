@@ -12,7 +12,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from contracts.command import Bind, Command, Limits, Unbind
+from contracts.command import ALARM_OFF_MAX_S, AlarmOff, Bind, Command, Limits, Unbind
 from contracts.configuration import Kafka
 from contracts.topics import COMMANDS
 from deploy.errors import UserError
@@ -24,7 +24,14 @@ LATEST_T: Final = 4_102_444_800.0
 """2100-01-01."""
 
 MAX_REASON = 200
-KINDS: tuple[str, ...] = tuple(str(msgspec.inspect.type_info(kind).tag) for kind in get_args(Command))  # type: ignore[attr-defined]
+
+
+def tag_of(command: type) -> str:
+    """The kind by which a type of command goes."""
+    return str(msgspec.inspect.type_info(command).tag)  # type: ignore[attr-defined]
+
+
+KINDS: tuple[str, ...] = tuple(tag_of(kind) for kind in get_args(Command))
 
 _PSEUDONYM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
@@ -100,8 +107,22 @@ def check(command: Command) -> None:
     age = getattr(command, "age_years", None)
     if age is not None and not 0 <= age <= 130:
         raise CommandError("age_years: not in 0..130")
+    alert = getattr(command, "alert", "")
+    if alert:
+        _matches(alert, _ID, "alert")
     if isinstance(command, Limits):
         _check_limits(command)
+    if isinstance(command, AlarmOff):
+        _check_alarm_off(command)
+
+
+def _check_alarm_off(command: AlarmOff) -> None:
+    if not command.alert:
+        raise CommandError("alert: say which; nobody puts off every alert of a patient")
+    if not command.reason.strip():
+        raise CommandError("reason: an alert is put off for a stated reason")
+    if command.expires_at > command.t + ALARM_OFF_MAX_S:
+        raise CommandError(f"expires_at: more than {ALARM_OFF_MAX_S / 3600:g} h after t")
 
 
 def _check_limits(command: Limits) -> None:

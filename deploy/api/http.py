@@ -1,8 +1,11 @@
 """Commands over HTTP: POST /api/commands/{kind} with a named token.
 
 The caller proves who it is by `Authorization: Bearer TOKEN`; the token's holder, as the configuration names it, is the
-command's author. The body is a JSON object of the command's own fields; `id` and `t` may be left out. `admit` may carry
-`directory` (display_name, ward, bed, age_band), which goes into this site's directory and nowhere else.
+command's author. Where no token at all is configured and the console listens on loopback, commands about alerts are
+taken from whoever states a name (`Biotwin-Author`, percent-encoded UTF-8): whoever is on this machine could send any
+command anyway, and no page from elsewhere can set that header. The body is a JSON object of the command's own fields;
+`id` and `t` may be left out. `admit` may carry `directory` (display_name, ward, bed, age_band), which goes into this
+site's directory and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any
+from typing import Any, get_args
+from urllib.parse import unquote
 
 import msgspec
 import structlog
@@ -22,11 +26,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from alerts.console.directory import Directory, Entry
+from alerts.console.security import is_loopback
+from contracts.command import AlertCommand
 from contracts.configuration import Configuration
-from deploy.api.commands import KINDS, CommandError, NotSentError, build, send
+from deploy.api.commands import KINDS, MAX_REASON, CommandError, NotSentError, build, send, tag_of
 from deploy.api.schema import command_schema
 
 MAX_BODY_BYTES = 65_536
+AUTHOR_HEADER = "biotwin-author"
+
+ALERT_KINDS = frozenset(tag_of(kind) for kind in get_args(AlertCommand))
 
 _log = structlog.get_logger("biotwin.api")
 
@@ -35,6 +44,7 @@ def command_routes(configuration: Configuration, clock: Callable[[], float] = ti
     """The routes, for the console's application to mount. They bring their own authentication."""
     api = _CommandApi(configuration, clock)
     return [
+        Route("/api/author", api.author, methods=["GET"]),
         Route("/api/commands", api.schema, methods=["GET"]),
         Route("/api/commands/{kind}", api.post, methods=["POST"]),
     ]
@@ -54,6 +64,14 @@ class _CommandApi:
         self._configuration = configuration
         self._clock = clock
         self._holders = [(sha256(token.encode()).digest(), name) for token, name in configuration.tokens.items()]
+        console = configuration.console
+        self._takes_names = not self._holders and not console.token and is_loopback(console.host)
+
+    async def author(self, request: Request) -> Response:
+        """GET /api/author: what a page must ask a person for before it acts ("token", "name" or "nothing": it cannot),
+        and who the caller is, if known."""
+        asks = "token" if self._holders else "name" if self._takes_names else "nothing"
+        return JSONResponse({"asks": asks, "author": self._author(request, alerts=True)})
 
     async def schema(self, _request: Request) -> Response:
         """GET /api/commands: the JSON Schema of all commands."""
@@ -61,7 +79,7 @@ class _CommandApi:
 
     async def post(self, request: Request) -> Response:
         """POST /api/commands/{kind}: 202 once Kafka has the command; 400, 401, 404, 413, 422 or 503 else."""
-        author = self._author(request.headers.get("authorization", ""))
+        author = self._author(request, alerts=request.path_params["kind"] in ALERT_KINDS)
         if author is None:
             hint = "" if self._holders else "; none is configured (tokens in the configuration, or BIOTWIN_TOKENS)"
             return _error(
@@ -95,7 +113,14 @@ class _CommandApi:
         accepted = {"id": command.id, "kind": kind, "t": command.t, "author": author}
         return JSONResponse(accepted, status_code=202)
 
-    def _author(self, header: str) -> str | None:
+    def _author(self, request: Request, *, alerts: bool) -> str | None:
+        """The holder of the caller's token, or for commands about alerts the name the caller states, where names do."""
+        if alerts and self._takes_names:
+            name = unquote(request.headers.get(AUTHOR_HEADER, "")).strip()
+            return name if name.isprintable() and 0 < len(name) <= MAX_REASON else None
+        return self._holder(request.headers.get("authorization", ""))
+
+    def _holder(self, header: str) -> str | None:
         """The holder of the token in the header. Every known token is compared, each in constant time."""
         scheme, _, token = header.partition(" ")
         given = sha256(token.strip().encode("utf-8", "replace")).digest()

@@ -68,7 +68,7 @@ def journal(outputs: Sequence[OutputRecord]) -> list[bytes]:
 
 
 def test_an_alert_is_written_under_its_patient_in_canonical_form_with_its_provenance() -> None:
-    (output,) = processor().process(records([condition()], first=41), now=105.5)
+    output, _ = processor().process(records([condition()], first=41), now=105.5)
     assert (output.topic, output.key, output.partition) == (ALERTS, b"p1", None)
     assert output.value is not None
     assert orjson.dumps(orjson.loads(output.value), option=orjson.OPT_SORT_KEYS) == output.value
@@ -101,7 +101,7 @@ def test_the_clock_goes_into_provenance_alone() -> None:
 )
 def test_a_bad_record_is_set_aside_and_the_next_is_served(value: bytes | None) -> None:
     alerts = processor()
-    bad, good = alerts.process([Record(0, b"p1", value), *records([condition()], first=1)], now=5.0)
+    bad, good, _ = alerts.process([Record(0, b"p1", value), *records([condition()], first=1)], now=5.0)
     assert (bad.topic, bad.key) == (QUARANTINE, b"p1")
     refused = msgspec.json.decode(bad.value or b"", type=Quarantined)
     assert (refused.reason, refused.topic, refused.payload()) == (Reason.BAD_RECORD, "conditions", value or b"")
@@ -171,8 +171,8 @@ def test_a_block_of_a_later_version_or_a_damaged_one_is_refused() -> None:
     alerts = processor()
     alerts.process(records([condition()]), now=1.0)
     (block,) = alerts.changed_blocks()
-    with pytest.raises(StateVersionError, match="version 2"):
-        processor().load_block(0, b"\x02" + block.payload[1:])
+    with pytest.raises(StateVersionError, match="version 3"):
+        processor().load_block(0, b"\x03" + block.payload[1:])
     with pytest.raises(StateVersionError):
         processor().load_block(0, b"")
     with pytest.raises(ValueError, match="alert block 7 of partition 3 is damaged"):

@@ -19,8 +19,11 @@ from alerts.rules import (
     RuleSet,
     default_rules,
     default_rules_toml,
+    escalate_after_s,
     parse_rules,
+    re_alarm_after_s,
 )
+from alerts.rules.rule_set import ESCALATE_AFTER_S, RE_ALARM_AFTER_S
 from contracts.signals import default_registry
 from deploy.cli.rules import app
 
@@ -119,6 +122,24 @@ def test_absolute_limits_name_no_personal_limit_and_no_rule_watches_a_baseline()
     assert not any("baseline" in channel for channel in CHANNELS)
 
 
+def test_what_stops_exercise_latches_and_nothing_technical_does() -> None:
+    latching = {rule.id for rule in default_rules(0.0).rules if rule.latching}
+    assert latching == {
+        *("spo2-below-85", "heart-rate-stop", "heart-rate-above-maximum", "systolic-250", "diastolic-115"),
+        *("systolic-fall", "symptom-chest-pain", "symptom-syncope"),
+    }
+
+
+def test_delays_of_a_signal_are_the_rules_own_or_the_prioritys() -> None:
+    rules = parse(RULE + "re_alarm_after_s = 45\nescalate_after_s = 0\n" + NOTICES)
+    assert re_alarm_after_s(rules["fever"], "low") == 45.0
+    assert escalate_after_s(rules["fever"], "medium") == 0.0
+    assert escalate_after_s(rules["fever"], "high") == ESCALATE_AFTER_S["high"]  # never left alone
+    for rule in (None, rules["past-event"], comparison(parse(RULE + NOTICES), "fever")):
+        assert re_alarm_after_s(rule, "medium") == RE_ALARM_AFTER_S["medium"]
+        assert escalate_after_s(rule, "low") == ESCALATE_AFTER_S["low"] == 0.0
+
+
 def test_channels_are_the_scalar_and_code_signals_and_the_derived_ones() -> None:
     assert {"heart_rate", "symptom", "rpe", "news2_low", "silence_s"} <= CHANNELS
     assert not {"rr_ms", "ecg_mv"} & CHANNELS
@@ -174,6 +195,25 @@ def test_effective_dates_choose_the_version_in_force() -> None:
         (RULE.replace("{value}", "{value"), 'rule "fever": field message: '),
         (RULE.replace('"a book"', '" "'), 'rule "fever": field source: must not be empty'),
         (RULE.replace('id = "fever"', "id = 7"), 'rule "number 1": field id: Expected `str`'),
+        (
+            RULE.replace('"physiological"', '"technical"') + "latching = true\n",
+            'rule "fever": field latching: a technical alarm ends by itself',
+        ),
+        (RULE.replace('"low"', '"none"') + "latching = true\n", 'rule "fever": field latching: an advisory'),
+        (RULE + "latching = 1\n", 'rule "fever": field latching: Expected `bool`'),
+        (
+            RULE + "re_alarm_after_s = -1\n",
+            'rule "fever": field re_alarm_after_s: must be a finite number of at least 0',
+        ),
+        (RULE + "escalate_after_s = inf\n", 'rule "fever": field escalate_after_s: must be a finite number'),
+        (
+            RULE.replace('"low"', '"high"') + "re_alarm_after_s = 0\n",
+            'rule "fever": field re_alarm_after_s: must be above 0 for priority high',
+        ),
+        (
+            RULE.replace('"low"', '"high"') + "escalate_after_s = 0\n",
+            'rule "fever": field escalate_after_s: must be above 0 for priority high',
+        ),
         (RULE + RULE, 'rule "fever": field effective_from: two versions are in force at once'),
         (RULE + "effective_until = 0001-01-01\n", 'rule "fever": field effective_until: must lie after effective_from'),
         ("[rule]\nid = 1\n", "rule must be an array of tables"),

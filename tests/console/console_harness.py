@@ -19,7 +19,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Browser, async_playwright
 
-from contracts.topics import ALERTS, TWIN
+from contracts.topics import ALERTS, JOURNAL, TWIN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 CHROMIUM_ARGUMENTS = [
@@ -43,7 +43,16 @@ async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 15.0
 class Console:
     """A running `biotwin console`; `start` waits until its port is open."""
 
-    def __init__(self, folder: Path, bootstrap: str, *, port: int = 0, token: str = "", host: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bootstrap: str,
+        *,
+        port: int = 0,
+        token: str = "",
+        host: str = "",
+        tokens: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.directory = folder / "directory.sqlite"
         self.url = ""
@@ -56,6 +65,7 @@ class Console:
             "BIOTWIN_CONSOLE__DIRECTORY": str(self.directory),
             "BIOTWIN_HISTORY__DIRECTORY": str(folder / "history"),
             **({"BIOTWIN_TOKEN": token} if token else {}),
+            **({"BIOTWIN_TOKENS": orjson.dumps(dict(tokens)).decode()} if tokens else {}),
             **({"BIOTWIN_CONSOLE__HOST": host} if host else {}),
         }
         self.process: asyncio.subprocess.Process | None = None
@@ -241,6 +251,42 @@ def alert(
         },
     }
     return ALERTS, patient, value
+
+
+def signal(
+    about: Record,
+    event: str,
+    to: str,
+    sequence: int,
+    *,
+    t: float,
+    actor: str = "system",
+    reason: str = "",
+    holder: str = "",
+    since: float | None = None,
+    until: float | None = None,
+    escalation: int = 0,
+    replaces: str = "",
+) -> Record:
+    """A record of topic `alerts.journal` about the alert of that record."""
+    _, patient, body = about
+    assert body is not None
+    value = {
+        **{name: body[name] for name in ("id", "patient", "rule", "kind", "priority")},
+        "from": "on",
+        "event": event,
+        "to": to,
+        "t": t,
+        "sequence": sequence,
+        "actor": actor,
+        "reason": reason,
+        "holder": holder or (actor if actor != "system" else ""),
+        "since": t if actor != "system" else since,
+        "until": until,
+        "escalation": escalation,
+        "replaces": replaces,
+    }
+    return JOURNAL, patient, value
 
 
 def evidence(

@@ -25,6 +25,7 @@ from tests.console.console_harness import (
     evidence,
     running_console,
     score,
+    signal,
     twin,
     wave,
     write,
@@ -233,6 +234,31 @@ def alerts(now: float) -> Iterator[Record]:
     )
 
 
+def signals(told: list[Record]) -> Iterator[Record]:
+    """What was done about them: one is acknowledged, one put off, one waits and has escalated, the others are on."""
+    onsets: dict[str, Record] = {}
+    for record in told:
+        body = record[2]
+        if body is not None and body["transition"] == "onset":
+            onsets.setdefault(body["id"], record)
+    for record in onsets.values():
+        body = record[2] or {}
+        t, patient, rule = body["onset_t"] + 0.5, body["patient"], body["rule"]
+        yield signal(record, "condition_onset", "on", 1, t=t)
+        if (patient, rule) == (SICK, "news2-emergency"):
+            yield signal(record, "escalation_due", "on", 2, t=t + 60, escalation=1)
+            yield signal(record, "acknowledge", "acknowledged", 3, t=t + 95, actor="N. Okafor", reason="at the bedside")
+        if patient == "p-5b17":
+            until = t + 4000
+            yield signal(
+                *(record, "alarm_off", "alarm_off", 2),
+                t=t + 400,
+                actor="Dr. Brandt",
+                reason="probe at the next round",
+                until=until,
+            )
+
+
 def past(now: float) -> Iterator[Record]:
     """The last quarter of an hour of the sick patient, with a gap where the strap came off."""
     for second in range(900, 0, -1):
@@ -263,7 +289,8 @@ async def make(folder: Path) -> None:
                     directory.put(Entry(pseudonym, name, "3 West", bed, age_band))
                 now = time.time()
                 await write(broker.bootstrap, past(now))
-                await write(broker.bootstrap, alerts(now))
+                told = list(alerts(now))
+                await write(broker.bootstrap, [*told, *signals(told)])
                 beating = asyncio.create_task(beat(broker.bootstrap))
                 for scheme in ("light", "dark"):
                     page = await browser.new_page(color_scheme=scheme, viewport={"width": 1440, "height": 900})
@@ -272,7 +299,7 @@ async def make(folder: Path) -> None:
                     await page.close()
                 page = await browser.new_page(viewport={"width": 1440, "height": 1000})
                 await page.goto(f"{console.url}/patients/{SICK}")
-                for title in ("Evidence", "History"):
+                for title in ("Evidence", "Who did what"):
                     await page.locator("#active .alert-card").first.locator("summary", has_text=title).click()
                 await page.locator("#active").screenshot(path=folder / "console-evidence.png", animations="disabled")
                 narrow = await browser.new_page(viewport={"width": 360, "height": 780})

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from alerts.console.directory import Directory, Entry
+from contracts.configuration import Kafka
+from contracts.topics import COMMANDS
+from deploy.api.reading import read_topic
 from deploy.kafka.scratch import ScratchKafka
 from tests.console.accessibility import CONTRAST, LABELS, OVERFLOW
 from tests.console.console_harness import (
@@ -25,6 +29,7 @@ from tests.console.console_harness import (
     identity,
     running_console,
     score,
+    signal,
     twin,
     until,
     write,
@@ -383,7 +388,13 @@ async def test_text_is_legible_labelled_and_fits(
         alert("p-3", "device-silent", "low", "Silent.", onset_t=now, kind="technical"),
         low_saturation("p-1", now, "medium", transition="clear", stage="settled", opened_by="earlier"),
     ]
-    await write(bootstrap, records)
+    high, medium, low = records[3:6]
+    signals = [
+        signal(high, "escalation_due", "on", 2, t=now, escalation=1),
+        signal(medium, "acknowledge", "acknowledged", 2, t=now, actor="nurse-1", reason="on my way"),
+        signal(low, "alarm_off", "alarm_off", 2, t=now, actor="nurse-1", reason="suction", until=now + 900),
+    ]
+    await write(bootstrap, [*records, *signals])
     for width in (360, 1440):
         page = await browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
         for address in ("/", "/patients/p-1", "/login"):
@@ -447,3 +458,142 @@ async def test_alerts_reach_a_page_quickly_and_are_measured(console: Console, bo
     assert "biotwin_console_clients 1.0" in body
     assert 'biotwin_alerts_delivered_total{channel="sse"} 1.0' in body
     assert 'biotwin_alert_to_delivered_seconds_count{channel="sse"} 1.0' in body
+
+
+async def commands_in(bootstrap: str) -> list[dict[str, Any]]:
+    return [orjson.loads(record.value) for record in await read_topic(Kafka(bootstrap=bootstrap), COMMANDS)]
+
+
+async def test_one_acknowledges_under_a_name_by_keyboard_and_others_see_who_has_it(page: Page, bootstrap: str) -> None:
+    now = time.time()
+    raised = low_saturation("p-2", now)
+    await write(bootstrap, [raised, signal(raised, "condition_onset", "on", 1, t=now)])
+    row = page.locator("tr[data-patient=p-2]")
+    await expect(row.locator(".signal-words")).to_have_text("not acknowledged")
+    button = row.get_by_role("button", name="Acknowledge: bed 10, Bela Roth")
+    await button.focus()
+    await page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Who are you?")
+    await expect(dialog).to_be_visible()
+    await expect(dialog.get_by_label("Your name or staff id")).to_be_focused()
+    await page.keyboard.type("Schwester Jör")
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_be_hidden()
+    await expect(page.locator("#author-text")).to_have_text("Acting as Schwester Jör")
+    await expect(page.locator("#say-later")).to_contain_text("Acknowledged by Schwester Jör: sent.")
+    (command,) = await commands_in(bootstrap)
+    assert (command["kind"], command["patient"], command["author"]) == ("acknowledge", "p-2", "Schwester Jör")
+    assert command["alert"] == identity("p-2", "spo2", now)
+    await expect(button).to_be_focused()
+    taken = signal(raised, "acknowledge", "acknowledged", 2, t=now + 3, actor="Schwester Jör")
+    await write(bootstrap, [taken, taken])
+    await expect(row.locator(".signal-words")).to_have_text(re.compile(r"acknowledged by Schwester Jör, \d\d:\d\d$"))
+    await expect(button).to_have_count(0)
+    await expect(page.locator("#say-later")).to_contain_text("acknowledged by Schwester Jör")
+    again = signal(raised, "re_alarm_due", "on", 3, t=now + 200)
+    await write(bootstrap, [again])
+    await expect(row.locator(".signal-words")).to_have_text("not acknowledged")
+    await expect(page.locator("#say-now")).to_contain_text("Bela Roth. SpO2 is 83 %, below 85 %. not acknowledged.")
+    await page.reload()
+    await live(page)
+    await expect(page.locator("#author-text")).to_have_text("Acting as Schwester Jör")
+
+
+async def test_unanswered_alerts_stand_before_answered_ones_and_latched_ones_stay(page: Page, bootstrap: str) -> None:
+    now = time.time()
+    first, second = low_saturation("p-1", now), low_saturation("p-2", now)
+    await write(
+        bootstrap,
+        [
+            first,
+            second,
+            signal(first, "condition_onset", "on", 1, t=now),
+            signal(second, "condition_onset", "on", 1, t=now),
+            signal(first, "acknowledge", "acknowledged", 2, t=now + 1, actor="nurse-1"),
+        ],
+    )
+    await until(lambda: _is(order(page), ["p-2", "p-1", "p-3"]))
+    cleared = low_saturation("p-2", now, stage="settled", transition="clear", t=now + 40, sequence=2)
+    over = signal(second, "condition_cleared", "latched", 2, t=now + 41, escalation=2)
+    await write(bootstrap, [over, cleared])
+    row = page.locator("tr[data-patient=p-2]")
+    await expect(row.locator(".signal-words")).to_have_text("over, nobody has answered, escalated 2×")
+    assert await order(page) == ["p-2", "p-1", "p-3"]
+    await write(bootstrap, [signal(second, "acknowledge", "inactive", 3, t=now + 60, actor="nurse-1")])
+    await expect(row.locator(".row-alerts")).to_have_text("None")
+
+
+async def test_an_alert_is_put_off_for_a_reason_and_everything_done_is_told(
+    page: Page, console: Console, bootstrap: str
+) -> None:
+    now = time.time()
+    raised = low_saturation("p-1", now)
+    await write(bootstrap, [raised, signal(raised, "condition_onset", "on", 1, t=now)])
+    await page.goto(f"{console.url}/patients/p-1")
+    await live(page)
+    card = page.locator("#active .alert-card")
+    await expect(card.locator(".signal-words")).to_have_text("Not acknowledged")
+    await page.get_by_role("button", name="Sign your acts").click()
+    await page.keyboard.type("Dr. Okafor")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#author-text")).to_have_text("Acting as Dr. Okafor")
+    await card.get_by_role("button", name="Off").click()
+    dialog = page.get_by_role("dialog", name="Put the alert off")
+    await expect(dialog).to_contain_text("SpO2 is 83 %")
+    assert await dialog.locator("option").all_inner_texts() == ["15 min", "30 min", "1 h"]  # high priority
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+    assert await commands_in(bootstrap) == []
+    await card.get_by_role("button", name="Off").click()
+    await dialog.get_by_label("Reason").fill("suction")
+    await dialog.get_by_label("For").select_option("30 min")
+    await dialog.get_by_role("button", name="Put off").click()
+    await expect(page.locator("#say-later")).to_contain_text("Put off by Dr. Okafor: sent.")
+    (command,) = await commands_in(bootstrap)
+    assert (command["kind"], command["reason"], command["author"]) == ("alarm_off", "suction", "Dr. Okafor")
+    assert abs(command["expires_at"] - command["t"] - 1800) < 30
+    await card.get_by_role("button", name="Pause audio").click()
+    await until(lambda: _is(_kinds(bootstrap), ["alarm_off", "audio_pause"]))
+    off = signal(
+        *(raised, "alarm_off", "alarm_off", 2),
+        t=now + 5,
+        actor="Dr. Okafor",
+        reason="suction",
+        until=now + 1800,
+    )
+    await write(bootstrap, [off])
+    await expect(card.locator(".signal-words")).to_have_text(
+        re.compile(r"^Off by Dr\. Okafor until \d\d:\d\d:\d\d: suction$")
+    )
+    await expect(card.get_by_role("button")).to_have_text(["Resume", "Acknowledge"])
+    await card.locator("summary", has_text="Who did what, 2 entries").click()
+    await expect(card.locator(".history li strong").last).to_have_text(re.compile("^Put off by Dr. Okafor until"))
+
+
+async def _kinds(bootstrap: str) -> list[str]:
+    return [command["kind"] for command in await commands_in(bootstrap)]
+
+
+async def test_where_tokens_are_configured_one_signs_with_ones_own(
+    browser: Browser, bootstrap: str, tmp_path: Path
+) -> None:
+    now = time.time()
+    raised = low_saturation("p-1", now)
+    await write(bootstrap, [raised, signal(raised, "condition_onset", "on", 1, t=now)])
+    async with running_console(tmp_path, bootstrap, tokens={"a-secret-of-hers": "nurse-1"}) as console:
+        page = await browser.new_page()
+        await page.goto(console.url)
+        await live(page)
+        await page.get_by_role("button", name="Acknowledge").click()
+        dialog = page.get_by_role("dialog", name="Who are you?")
+        field = dialog.get_by_label("Your personal token")
+        assert await field.get_attribute("type") == "password"
+        await field.fill("a guess")
+        await page.keyboard.press("Enter")
+        await expect(dialog.get_by_role("alert")).to_have_text("That token is not known here.")
+        await field.fill("a-secret-of-hers")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#author-text")).to_have_text("Acting as nurse-1")
+        await until(lambda: commands_in(bootstrap))
+        (command,) = await commands_in(bootstrap)
+        assert (command["kind"], command["author"]) == ("acknowledge", "nurse-1")

@@ -106,7 +106,7 @@ def test_a_settled_alert_takes_the_place_of_its_notice() -> None:
     writer.write(onset("p-1", "high", opened_by="live"))
     notice = writer.written[0][0].id
     writer.write(onset("p-1", "high", stage="settled", opened_by="settled", announced_id=notice))
-    (active,) = writer.ward.patients["p-1"].alerts.active()
+    (active,) = writer.ward.patients["p-1"].alerts.standing()
     assert active.replaces == notice
     assert [alert.stage for alert in active.transitions] == ["provisional", "settled"]
 

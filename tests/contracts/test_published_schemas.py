@@ -16,7 +16,7 @@ import pytest
 from contracts.canonical import canonical_bytes
 from contracts.condition import Alert
 from contracts.configuration import Configuration
-from contracts.topics import ALERTS, CONDITIONS, QUARANTINE, TELEMETRY, TWIN
+from contracts.topics import ALERTS, CONDITIONS, JOURNAL, QUARANTINE, TELEMETRY, TWIN
 from deploy.schemas import SCHEMAS, schema, schema_bytes
 from loadtest.pipeline import Pipeline
 from loadtest.replay_input import Intake, Line
@@ -50,6 +50,8 @@ def ward() -> Iterator[Line]:
         ill = 60 <= second < 120
         vitals = {"heart_rate": 135 if ill else 72, "spo2": 82 if ill else 97, "respiratory_rate": 28 if ill else 15}
         yield payload(START + second, "d1", "monitor", second, vitals)
+        if second == 100:
+            yield command(START + second, kind="audio_pause", patient="p1", duration_s=30.0, reason="at the bedside")
         if second == 90:
             yield payload(START + 1.5, "d1", "app", 1, {"symptom": "chest_pain"}, arrives_s=88.6)
     yield command(START + 200, kind="session", patient="p1", phase="start")
@@ -73,8 +75,15 @@ def records() -> dict[str, list[bytes]]:
     for record in logged:
         if record.topic == TELEMETRY:
             found[kinds[orjson.loads(record.value)["kind"]]].append(record.value)
-    for topic, name in ((CONDITIONS, "condition"), (ALERTS, "alert"), (TWIN, "twin"), (QUARANTINE, "quarantined")):
-        found[name] = [output.value for output in pipeline.output[topic] if output.value is not None]
+    written = {
+        "condition": [output for output in pipeline.output[CONDITIONS] if b'"evidence"' in (output.value or b"")],
+        "alert": pipeline.output[ALERTS],
+        "signal-transition": pipeline.output[JOURNAL],
+        "twin": pipeline.output[TWIN],
+        "quarantined": pipeline.output[QUARANTINE],
+    }
+    for name, outputs in written.items():
+        found[name] = [output.value for output in outputs if output.value is not None]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "limits": {"patient": "p1", "zone_low": 95, "zone_high": 120, "spo2_floor": 90, "reason": "rehabilitation"},
     "news2": {"patient": "p1", "spo2_scale": 2, "reason": "hypercapnic failure"},
     "session": {"patient": "p1", "phase": "start"},
+    "acknowledge": {"patient": "p1", "alert": "9409b1f2be48937f"},
+    "audio_pause": {"patient": "p1", "duration_s": 60},
+    "alarm_off": {"patient": "p1", "alert": "9409b1f2be48937f", "expires_at": NOW + 900, "reason": "suction"},
+    "alarm_resume": {"patient": "p1", "alert": "9409b1f2be48937f"},
 }
 
 
@@ -78,6 +83,15 @@ def test_published_schema_is_that_of_the_types() -> None:
         ("news2", {"patient": "p1", "spo2_scale": 3}, "spo2_scale"),
         ("session", {"patient": "p1", "phase": "pause"}, "phase"),
         ("discharge", {"patient": "p1", "t": 12}, "t"),
+        ("acknowledge", {"patient": "p1"}, "alert"),
+        ("acknowledge", {"patient": "p1", "alert": "the first"}, "alert"),
+        ("audio_pause", {"patient": "p1", "duration_s": 121}, "duration_s"),
+        ("audio_pause", {"patient": "p1", "duration_s": 0}, "duration_s"),
+        ("alarm_off", {"patient": "p1", "alert": "a", "expires_at": NOW + 60}, "reason"),
+        ("alarm_off", {"patient": "p1", "alert": "a", "expires_at": NOW + 60, "reason": " "}, "reason"),
+        ("alarm_off", {"patient": "p1", "alert": "", "expires_at": NOW + 60, "reason": "x"}, "alert"),
+        ("alarm_off", {"patient": "p1", "alert": "a", "expires_at": NOW - 1, "reason": "x"}, "expires_at"),
+        ("alarm_off", {"patient": "p1", "alert": "a", "expires_at": NOW + 86_401, "reason": "x"}, "expires_at"),
     ],
 )
 def test_command_that_cannot_be_meant_is_refused_naming_the_field(
@@ -169,6 +183,33 @@ def test_http_refusals_say_what_is_wrong() -> None:
     assert no_tokens.status_code == 401
 
 
+def test_without_tokens_on_loopback_a_stated_name_signs_acts_about_alerts_and_nothing_else() -> None:
+    nowhere = Kafka(bootstrap="127.0.0.1:1")
+    act = EXAMPLES["acknowledge"]
+    stated = {"Biotwin-Author": "J%C3%B6rg%20Brandt"}
+    unlocked = Configuration(kafka=nowhere)
+    assert ask(unlocked, "GET", "/api/author").json() == {"asks": "name", "author": None}
+    assert ask(unlocked, "GET", "/api/author", headers=stated).json() == {"asks": "name", "author": "Jörg Brandt"}
+    assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers=stated).status_code == 503
+    assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act).status_code == 401
+    for name in ("", "%20", "a%0Ab", "x" * 201):
+        assert (
+            ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers={"Biotwin-Author": name}).status_code
+            == 401
+        )
+    assert ask(unlocked, "POST", "/api/commands/discharge", json={"patient": "p1"}, headers=stated).status_code == 401
+    for configuration, asks in (
+        (Configuration(kafka=nowhere, tokens={"secret": "Nurse"}), "token"),
+        (Configuration(kafka=nowhere, console=Console(token="a token")), "nothing"),
+        (Configuration(kafka=nowhere, console=Console(host="192.0.2.1", token="a token")), "nothing"),
+    ):
+        assert ask(configuration, "GET", "/api/author", headers=stated).json() == {"asks": asks, "author": None}
+        assert ask(configuration, "POST", "/api/commands/acknowledge", json=act, headers=stated).status_code == 401
+    held = Configuration(kafka=nowhere, tokens={"secret": "Nurse"})
+    assert ask(held, "GET", "/api/author", headers=bearer("secret")).json() == {"asks": "token", "author": "Nurse"}
+    assert ask(held, "POST", "/api/commands/acknowledge", json=act, headers=bearer("secret")).status_code == 503
+
+
 def invoke(configuration: Configuration, *words: str) -> str:
     environment = {
         "BIOTWIN_KAFKA__BOOTSTRAP": configuration.kafka.bootstrap,
@@ -189,12 +230,18 @@ def test_command_line_sends_commands_and_fills_the_directory(configuration: Conf
     invoke(configuration, "patient", "session", "p1", "start")
     invoke(configuration, "patient", "discharge", "p1")
     invoke(configuration, "device", "unbind", "chest-1")
-    by_kind = {type(command).__name__.lower(): command for command in commands_in(configuration)}
+    invoke(configuration, "alerts", "acknowledge", "p1", "9409b1f2be48937f", "--reason", "on my way")
+    invoke(configuration, "alerts", "pause", "p1", "--seconds", "60")
+    until = str(time.time() + 900)
+    invoke(configuration, "alerts", "off", "p1", "9409b1f2be48937f", "--until", until, "--reason", "suction")
+    invoke(configuration, "alerts", "resume", "p1", "9409b1f2be48937f")
+    by_kind = {command.__struct_config__.tag: command for command in commands_in(configuration)}
     assert set(by_kind) == set(KINDS)
     assert {command.author for command in by_kind.values()} == {"Dr. Example"}
     assert by_kind["admit"].id == "a"
     assert by_kind["bind"].t == 1_769_868_300.0
     assert isinstance(by_kind["limits"], Limits)
+    assert (by_kind["audio_pause"].alert, by_kind["audio_pause"].duration_s) == ("", 60.0)
     entry = Directory(configuration.console.directory).get("p1")
     assert entry is not None
     assert (entry.display_name, entry.bed, entry.age_band) == ("Mary Miller", "12", "60-69")

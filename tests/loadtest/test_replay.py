@@ -54,6 +54,29 @@ def ward_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def acted_file(ward_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ward, and a nurse who acknowledges some of its alerts, pauses another patient's and puts one off."""
+    folder = tmp_path_factory.mktemp("acted")
+    replay_through_core(CONFIGURATION, [ward_file], folder)
+    signals = [orjson.loads(line) for line in (folder / "journal.jsonl").read_bytes().splitlines()]
+    lines = [orjson.loads(line) for line in ward_file.read_bytes().splitlines()]
+    told = [one for one in signals if one["event"] == "condition_onset" and one["t"] < lines[-1]["received_at"] - 2]
+    for number, alert in enumerate(told):
+        at = alert["t"] + 1.3
+        common = {"id": f"act-{number}", "t": at, "author": "nurse-1", "patient": alert["patient"]}
+        act: dict[str, object] = {"kind": "acknowledge", "alert": alert["id"], "reason": "seen"}
+        if number % 4 == 1:
+            act = {"kind": "audio_pause", "duration_s": 7.0}
+        elif number % 4 == 2:
+            act = {"kind": "alarm_off", "alert": alert["id"], "expires_at": at + 9.0, "reason": "suction"}
+        lines.append({"command": common | act, "received_at": at})
+    lines.sort(key=lambda line: line["received_at"])
+    file = folder / "acted.jsonl"
+    file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    return file
+
+
 def outputs(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FILES.values()}
 
@@ -109,11 +132,23 @@ def test_waiting_readings_are_released_by_the_bind_command_on_its_line(ward_file
     assert any(record.get("released") for record in unbound)
 
 
+def test_what_people_do_stands_in_the_journal_and_changes_neither_alerts_nor_twins(
+    ward_file: Path, acted_file: Path, tmp_path: Path
+) -> None:
+    replay_through_core(CONFIGURATION, [ward_file], tmp_path / "plain")
+    replay_through_core(CONFIGURATION, [acted_file], tmp_path / "acted")
+    plain, acted = outputs(tmp_path / "plain"), outputs(tmp_path / "acted")
+    assert {name for name in plain if plain[name] != acted[name]} == {"journal.jsonl"}
+    journal = [orjson.loads(line) for line in acted["journal.jsonl"].splitlines()]
+    assert {"acknowledge", "audio_pause", "alarm_off", "inactivation_expired"} <= {one["event"] for one in journal}
+    assert {one.get("actor", "system") for one in journal} == {"nurse-1", "system"}
+
+
 @pytest.mark.kafka
-def test_core_and_kafka_give_the_same_bytes(ward_file: Path, tmp_path: Path) -> None:
+def test_core_and_kafka_give_the_same_bytes(acted_file: Path, tmp_path: Path) -> None:
     """A real Kafka, a real worker: not one byte differs."""
-    replay_through_core(CONFIGURATION, [ward_file], tmp_path / "core")
-    counts = replay_through_kafka(CONFIGURATION, [ward_file], tmp_path / "kafka", foreign=False)
+    replay_through_core(CONFIGURATION, [acted_file], tmp_path / "core")
+    counts = replay_through_kafka(CONFIGURATION, [acted_file], tmp_path / "kafka", foreign=False)
     assert outputs(tmp_path / "core") == outputs(tmp_path / "kafka")
     assert counts["alerts.jsonl"] > 0
 

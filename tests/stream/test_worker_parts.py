@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from contracts import topics
-from contracts.command import Admit, Bind, Unbind
+from contracts.command import Acknowledge, Admit, Bind, Unbind
 from contracts.condition import Alert
 from contracts.quarantine import Quarantined, Reason, encode_raw
 from contracts.reading import DeviceStatus, LoggedCommand
@@ -226,6 +226,13 @@ def test_a_patients_command_goes_into_telemetry_with_the_time_it_came() -> None:
     assert again == logged, "reading the command again gives the same record"
     (replayed,) = router.process([Sent(0, b"p1", ADMIT, (("received_at", b"12.5"),))], 500.0)
     assert msgspec.json.decode(replayed.value or b"", type=LoggedCommand).received_at == 12.5
+
+
+def test_an_act_about_an_alert_goes_the_same_way() -> None:
+    value = msgspec.json.encode(Acknowledge(id="c4", t=10.0, author="nurse", patient="p1", alert="a"))
+    (logged,) = RouterProcessor(BindingTable()).process([Sent(0, b"p1", value)], 99.0)
+    assert (logged.topic, logged.key) == (topics.TELEMETRY, b"p1")
+    assert bytes(msgspec.json.decode(logged.value or b"", type=LoggedCommand).command) == value
 
 
 @pytest.mark.parametrize("value", [b"", b"\xff", b"[]", b'{"kind":"sing"}', b'{"kind":"bind","id":1}'])

@@ -132,7 +132,7 @@ class Outcome(NamedTuple):
 
 def read_outputs(outputs: Sequence[OutputRecord], counters: dict[str, int]) -> Outcome:
     """Outputs as an outcome; of each twin the last record counts, as in a compacted topic."""
-    conditions = [orjson.loads(o.value or b"") for o in outputs if o.topic == CONDITIONS]
+    conditions = [orjson.loads(o.value or b"") for o in outputs if o.topic == CONDITIONS and o.key]
     twins = {}
     for output in outputs:
         if output.topic == TWIN:

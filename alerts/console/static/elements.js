@@ -32,11 +32,18 @@ export function setAttribute(element, name, value) {
   }
 }
 
-/** Replaces the children only where `key` changed since the last call. */
+/** Replaces the children only where `key` changed since the last call. The focus stays: on the same control, or on another
+ * one of the same thing, by `data-focus` ("thing control"). */
 export function renderIfChanged(element, key, children) {
   if (element.dataset.key === key) return;
   element.dataset.key = key;
+  const focused = element.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
   element.replaceChildren(...children());
+  if (focused === undefined) return;
+  const controls = [...element.querySelectorAll("[data-focus]")];
+  const thing = focused.split(" ")[0];
+  const next = controls.find((one) => one.dataset.focus === focused) ?? controls.find((one) => one.dataset.focus.startsWith(`${thing} `));
+  next?.focus({ preventScroll: true });
 }
 
 /** Three bars that show signal quality; the words stand beside them or for screen readers. */

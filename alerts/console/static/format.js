@@ -169,6 +169,55 @@ export function spoken(row) {
   return row.patient === "" ? "system" : parts.join(", ");
 }
 
+/** How an alert's signal stands, in words; "" where nothing is known of it. */
+export function signalWords(signal) {
+  if (!signal) return "";
+  const unanswered = signal.escalation ? `nobody has answered, escalated ${signal.escalation}×` : "not acknowledged";
+  const why = signal.reason ? `: ${signal.reason}` : "";
+  const by = `by ${signal.holder}`;
+  switch (signal.state) {
+    case "on":
+      return unanswered;
+    case "acknowledged":
+      return `acknowledged ${by}, ${minuteTime(signal.since)}${why}`;
+    case "audio_paused":
+      return `audio paused ${by} until ${clockTime(signal.until)}`;
+    case "alarm_off":
+      return `off ${by} until ${clockTime(signal.until)}${why}`;
+    case "latched":
+      return `over, ${unanswered}`;
+    case "latched_audio_paused":
+      return `over, ${unanswered}; audio paused ${by} until ${clockTime(signal.until)}`;
+    default:
+      return "";
+  }
+}
+
+const SIGNAL_EVENTS = {
+  condition_onset: "Announced",
+  priority_raised: "More urgent, announced again",
+  priority_lowered: "Less urgent",
+  condition_cleared: "Condition over",
+  condition_withdrawn: "Notice taken back",
+  condition_recurred: "Came again as a new alert",
+  condition_renamed: "Goes on under the settled id",
+  acknowledge: "Acknowledged",
+  audio_pause: "Audio paused",
+  alarm_off: "Put off",
+  alarm_resume: "Resumed",
+  inactivation_expired: "Pause over, announced again",
+  re_alarm_due: "Still there, announced again",
+  escalation_due: "Nobody answered, escalated",
+};
+
+/** One transition of a signal in words. */
+export function actWords(act) {
+  const word = SIGNAL_EVENTS[act.event] ?? sentence(act.event.replaceAll("_", " "));
+  const who = act.actor === "system" ? "" : ` by ${act.actor}`;
+  const until = act.until && ["audio_pause", "alarm_off"].includes(act.event) ? ` until ${clockTime(act.until)}` : "";
+  return `${word}${who}${until}${act.refused ? ": refused" : ""}`;
+}
+
 const TRANSITIONS = { onset: "Raised", update: "Updated", clear: "Cleared", withdrawn: "Withdrawn" };
 
 /** What a transition was, in words: a settled onset after a provisional one is a confirmation. */

@@ -1,6 +1,6 @@
 // The stream of events, and what the reader must know about it: whether what is shown is live.
 
-import { clockTime, span } from "./format.js";
+import { clockTime, signalWords, span } from "./format.js";
 import { setText } from "./elements.js";
 
 const SILENCE_MS = 7000;
@@ -156,4 +156,15 @@ export function announceAlert(alert, who, words) {
   const ending = { clear: "Cleared: ", withdrawn: "Withdrawn: " }[alert.transition] ?? "";
   const urgent = alert.priority === "high" && alert.transition === "onset";
   announce(`${words[alert.priority]} priority, ${who}. ${ending}${alert.message}${stage}`, urgent ? "assertive" : "polite");
+}
+
+/** Speaks what became of alerts' signals since the row was last seen; what is heard anew, and escalations, interrupt. */
+export function announceSignals(before, row, who) {
+  if (!before) return;
+  const known = new Map(before.alerts.map((alert) => [alert.id, alert.signal?.sequence]));
+  for (const alert of row.alerts) {
+    if (!alert.signal || !known.has(alert.id) || known.get(alert.id) === alert.signal.sequence) continue;
+    const urgent = ["escalation_due", "re_alarm_due", "inactivation_expired", "priority_raised"].includes(alert.signal.event);
+    announce(`${who}. ${alert.message} ${signalWords(alert.signal)}.`, urgent && alert.priority === "high" ? "assertive" : "polite");
+  }
 }

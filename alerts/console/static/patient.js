@@ -1,12 +1,13 @@
 // One patient: what is wrong and why, the values behind it, and how they came to be.
 
+import { actButtons, startActing } from "./acts.js";
 import { Chart } from "./chart.js";
 import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
 import {
-  PRIORITY_MARKS, PRIORITY_WORDS, clockTime, freshness, isoTime, label, learnSignals, news2, news2Band, number, quality,
-  sentence, signalInfo, span, spoken, transitionWords, typeset, unit, valueWithUnit,
+  PRIORITY_MARKS, PRIORITY_WORDS, actWords, clockTime, freshness, isoTime, label, learnSignals, news2, news2Band, number, quality,
+  sentence, signalInfo, signalWords, span, spoken, transitionWords, typeset, unit, valueWithUnit,
 } from "./format.js";
-import { Live, announceAlert, serverClock } from "./live.js";
+import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
 
 const PATIENT = decodeURIComponent(location.pathname.split("/").at(-1));
 const BASE = `/api/patients/${encodeURIComponent(PATIENT)}`;
@@ -209,8 +210,8 @@ async function loadAlerts() {
   const answer = await fetch(BASE).catch(() => null);
   if (!answer?.ok) return;
   const { alerts } = await answer.json();
-  const active = alerts.filter((alert) => alert.state === "active");
-  const earlier = alerts.filter((alert) => alert.state !== "active");
+  const active = alerts.filter((alert) => alert.standing);
+  const earlier = alerts.filter((alert) => !alert.standing);
   showAlerts(byId("active"), active, "No active alert.");
   showAlerts(byId("earlier"), earlier, "None in the last 24 hours.");
 }
@@ -227,7 +228,7 @@ function alertCard(alert, open) {
   const ended = { cleared: "cleared", withdrawn: "withdrawn" }[alert.state];
   return el(
     "article",
-    { class: `alert-card ${alert.state} ${alert.stage}`, "data-priority": alert.priority, "data-kind": alert.kind, "data-alert": alert.id },
+    { class: `alert-card ${alert.state} ${alert.stage}`, "data-priority": alert.priority, "data-kind": alert.kind, "data-alert": alert.id, "data-signal": alert.signal?.state },
     el(
       "header",
       {},
@@ -240,9 +241,21 @@ function alertCard(alert, open) {
       el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : `${clockTime(alert.onset_t)} to ${clockTime(alert.t)}`),
     ),
     el("p", { class: "message" }, typeset(alert.message)),
+    alert.standing && alert.signal
+      ? el("p", { class: "signal" }, el("span", { class: "signal-words" }, sentence(signalWords(alert.signal))), " ", el("span", { class: "acts" }, actButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT }))))
+      : null,
     el("p", { class: "fine" }, `Onset measured ${clockTime(alert.onset_t)} · newest evidence received ${clockTime(alert.received_at)} · written ${clockTime(alert.applied_at)}`),
     disclosure(`${alert.id} evidence`, "Evidence", open, evidence(alert)),
     disclosure(`${alert.id} history`, `History, ${alert.transitions.length} ${alert.transitions.length === 1 ? "entry" : "entries"}`, open, history(alert)),
+    alert.signals.length ? disclosure(`${alert.id} signal`, `Who did what, ${alert.signals.length} ${alert.signals.length === 1 ? "entry" : "entries"}`, open, acts(alert)) : null,
+  );
+}
+
+function acts(alert) {
+  return el(
+    "ol",
+    { class: "history" },
+    alert.signals.map((act) => el("li", {}, el("strong", {}, actWords(act)), act.reason ? el("span", { class: "message" }, act.reason) : null, el("span", { class: "fine" }, clockTime(act.t)))),
   );
 }
 
@@ -324,10 +337,17 @@ function showSystem(alerts) {
 
 // ---- Together --------------------------------------------------------------------------------------------------------
 
+function signalsOf(one) {
+  return JSON.stringify(one?.alerts.map((alert) => [alert.id, alert.signal?.sequence]));
+}
+
 function take(rows) {
   for (const one of rows) {
     if (one.patient === "") showSystem(one.alerts);
-    if (one.patient === PATIENT) row = one;
+    if (one.patient !== PATIENT) continue;
+    announceSignals(row, one, spoken(one));
+    if (signalsOf(row) !== signalsOf(one)) alertsSoon();
+    row = one;
   }
   if (!row) {
     setText(byId("name"), PATIENT);
@@ -362,6 +382,7 @@ byId("windows").addEventListener("change", (event) => {
   loadTrends();
 });
 
+startActing();
 learnSignals((await (await fetch("/api/signals")).json()).signals);
 new Live({ patient: PATIENT }, {
   reset(rows) {

@@ -1,11 +1,12 @@
 // The ward list: one row a patient, the most urgent first, patched in place.
 
+import { actButtons, startActing } from "./acts.js";
 import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
 import {
   PRIORITIES, PRIORITY_MARKS, PRIORITY_WORDS, clockTime, freshness, isoTime, label, learnSignals, minuteTime, news2,
-  news2Band, number, quality, span, spoken, typeset,
+  news2Band, number, quality, signalWords, span, spoken, typeset,
 } from "./format.js";
-import { Live, announceAlert, serverClock } from "./live.js";
+import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
 
 const VALUES = [
   { key: "heart_rate", signals: ["heart_rate"], unit: "/min" },
@@ -72,8 +73,8 @@ class Line {
     setText(this.news2, score.shown);
     setText(this.news2Note, [score.note, score.missing].filter(Boolean).join(", "));
     setAttribute(this.news2.parentElement, "data-band", news2Band(row.news2));
-    const key = JSON.stringify(row.alerts.map((a) => [a.id, a.stage, a.message, a.priority]));
-    renderIfChanged(this.alerts, key, () => alertItems(row.alerts));
+    const key = JSON.stringify(row.alerts.map((a) => [a.id, a.stage, a.message, a.priority, a.signal?.sequence]));
+    renderIfChanged(this.alerts, key, () => alertItems(row));
   }
 
   /** What passes with time: ages, and what they do to a value. */
@@ -117,13 +118,14 @@ function showValue(cell, row, now) {
   ]);
 }
 
-function alertItems(alerts) {
+function alertItems(row) {
+  const { alerts } = row;
   const ordered = [...alerts.filter((alert) => alert.kind !== "technical"), ...alerts.filter((alert) => alert.kind === "technical")];
   const items = ordered.slice(0, SHOWN_ALERTS).map((alert) => {
     const technical = alert.kind === "technical";
     return el(
       "li",
-      { class: `row-alert ${alert.stage}${technical ? " of-monitoring" : ""}`, "data-priority": alert.priority, "data-alert": alert.id },
+      { class: `row-alert ${alert.stage}${technical ? " of-monitoring" : ""}`, "data-priority": alert.priority, "data-alert": alert.id, "data-signal": alert.signal?.state },
       el("span", { class: technical ? "tag tag-technical" : `tag tag-${alert.priority}` }, technical ? "Technical" : PRIORITY_WORDS[alert.priority]),
       el(
         "span",
@@ -133,6 +135,7 @@ function alertItems(alerts) {
         alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
         " ",
         el("time", { class: "since", datetime: isoTime(alert.onset_t), "data-onset": alert.onset_t, title: `Onset measured ${clockTime(alert.onset_t)}, newest evidence received ${clockTime(alert.received_at)}` }),
+        el("span", { class: "signal" }, el("span", { class: "signal-words" }, signalWords(alert.signal)), " ", actButtons(row.patient, alert, spoken(row), ["acknowledge"])),
       ),
     );
   });
@@ -145,6 +148,7 @@ function compare(a, b) {
   return (
     b.urgency[0] - a.urgency[0] ||
     b.urgency[1] - a.urgency[1] ||
+    b.urgency[2] - a.urgency[2] ||
     Number(!a.bed) - Number(!b.bed) ||
     natural.compare(a.ward, b.ward) ||
     natural.compare(a.bed, b.bed) ||
@@ -155,6 +159,7 @@ function compare(a, b) {
 
 function take(rows) {
   for (const row of rows) {
+    announceSignals(patients.get(row.patient), row, spoken(row));
     if (row.listed) patients.set(row.patient, row);
     else patients.delete(row.patient);
     changed.add(row.patient);
@@ -272,6 +277,7 @@ find.addEventListener("input", render);
 wardChoice.addEventListener("change", render);
 document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
 
+startActing();
 learnSignals((await (await fetch("/api/signals")).json()).signals);
 new Live({}, {
   reset(rows) {
