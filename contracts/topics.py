@@ -10,6 +10,7 @@ COMMANDS = "commands"
 BINDINGS = "bindings"
 CONDITIONS = "conditions"
 ALERTS = "alerts"
+ALERT_RECEIPTS = "alerts.receipts"
 TWIN = "twin"
 TWIN_CHANGELOG = "twin.changelog"
 ALERT_CHANGELOG = "alerts.changelog"
@@ -44,6 +45,7 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(CONDITIONS, "patient", 30 * DAY_MS, meaning="onset, update, clear and withdrawal of conditions"),
     Topic(ALERTS, "patient", 365 * DAY_MS, meaning="alerts and their transitions"),
+    Topic(ALERT_RECEIPTS, "patient", 365 * DAY_MS, meaning="what became of each notification of an alert"),
     Topic(TWIN, "patient", compacted=True, meaning="latest state of each twin"),
     Topic(TWIN_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the twin agent"),
     Topic(ALERT_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the alert agent"),

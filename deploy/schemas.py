@@ -14,7 +14,8 @@ import orjson
 from contracts.condition import Alert, Condition
 from contracts.quarantine import Quarantined
 from contracts.reading import LoggedCommand, Reading, Tick
-from contracts.topics import ALERTS, CONDITIONS, QUARANTINE, TELEMETRY, TWIN
+from contracts.receipt import Receipt
+from contracts.topics import ALERT_RECEIPTS, ALERTS, CONDITIONS, QUARANTINE, TELEMETRY, TWIN
 from contracts.twin import Twin
 from deploy.api.schema import json_schema
 
@@ -34,6 +35,7 @@ SCHEMAS: dict[str, Schema] = {
     "logged-command": Schema(LoggedCommand, 1, TELEMETRY, "A command that touches a twin, as the router copied it."),
     "condition": Schema(Condition, 1, CONDITIONS, "One transition of a condition."),
     "alert": Schema(Alert, 1, ALERTS, "One transition of an alert; also the MQTT payload."),
+    "receipt": Schema(Receipt, 1, ALERT_RECEIPTS, "One step of one notification of an alert."),
     "quarantined": Schema(Quarantined, 1, QUARANTINE, "What was refused or waits for a binding."),
     "twin": Schema(Twin, 1, TWIN, "Latest state of one patient's twin."),
 }

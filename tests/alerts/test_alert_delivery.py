@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import json
 import os
 import random
 import subprocess
@@ -23,7 +22,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from alerts.delivery.deliver import Deliverer
-from alerts.delivery.outbox import DeliveredMemory, outgoing
+from alerts.delivery.mqtt.channel import alert_topic
+from alerts.delivery.notification import DeliveredMemory, NotificationKey
 from contracts.condition import Alert, Priority, Provenance, to_builtins
 from contracts.configuration import Configuration, Ingest, Mqtt
 from contracts.metrics import ProcessMetrics
@@ -346,16 +346,12 @@ async def test_the_example_subscriber_prints_high_alerts(configuration: Configur
 
 def test_memory_forgets_the_oldest_first() -> None:
     memory = DeliveredMemory(capacity=2)
-    keys: list[Key] = [("a", "onset", "settled", n) for n in range(3)]
+    keys = [NotificationKey("a", "onset", "settled", n) for n in range(3)]
     for key in keys:
         memory.add(key)
     assert [key in memory for key in keys] == [False, True, True]
     assert len(memory) == 2
 
 
-def test_what_is_published_is_the_record_as_it_stands() -> None:
-    value = value_of(alert(1, "ä/b"))
-    message = outgoing("site", value)
-    assert message.payload is value
-    assert message.topic == "biotwin/v1/site/alerts/high/%C3%A4%2Fb"
-    assert json.loads(message.payload)["provenance"]["applied_at"] == message.written_at == 1.0
+def test_a_topic_takes_no_character_of_a_pseudonym_for_a_level() -> None:
+    assert alert_topic("site", alert(1, "ä/b")) == "biotwin/v1/site/alerts/high/%C3%A4%2Fb"
