@@ -106,10 +106,10 @@ class Outbox:
                     task.result()
             await reader
         finally:
-            for task in (reader, channel, *self._tasks):
+            under_way = [reader, *self._tasks, channel]
+            for task in under_way:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.wait(under_way)
 
     def answered(self, about: Reference, state: AnswerState, detail: str = "") -> None:
         """The receiver said something about a notification."""

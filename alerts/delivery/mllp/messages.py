@@ -49,8 +49,11 @@ of whether somebody took the alert, and are left out."""
 ACKNOWLEDGING = "AAP"
 """HL7 table 0912: a participant who acknowledged the alert (Alert Acknowledging Provider)."""
 
-_ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\r": " ", "\n": " "})
-"""Separators as HL7 v2 writes them in text (chapter 2, 2.7)."""
+_ESCAPES = str.maketrans(
+    dict.fromkeys(map(chr, (*range(32), 127)), " ")
+    | {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
+)
+"""Separators as HL7 v2 writes them in text (chapter 2, 2.7); control characters, which frame messages, are blanks."""
 
 
 class Acknowledgement(NamedTuple):
