@@ -123,7 +123,7 @@ async def main(channel: str, port: int, file: Path) -> None:
             await writer.drain()
 
         def mail(envelope: Envelope) -> None:
-            write(bytes(envelope.content or b"").decode().replace("\r\n", " "))
+            write((envelope.original_content or b"").decode().replace("\r\n", " "))
 
         if channel == "webhook":
             async with http_receiver(post, port):

@@ -254,7 +254,7 @@ async def test_mails_are_few_and_tell_everything(without_mqtt: Configuration) ->
         receipts = await read(configuration, lambda found: len(ended(found)) >= 201)
     assert len(mails) < 10
     assert mails[0].rcpt_tos == ["ward@h.example", "desk@h.example"]
-    text = b"".join(bytes(mail.content or b"") for mail in mails).decode()
+    text = b"".join(mail.original_content or b"" for mail in mails).decode()
     assert len(re.findall(r"^Patient p1: SpO2 is 82 %, below 85 %\.", text, re.MULTILINE)) == 200
     declined = [one for one in receipts if one.state == "declined"]
     assert [(int(one.alert, 16), one.detail) for one in declined] == [(999, "the mail was refused: SMTP 554")]
