@@ -79,7 +79,7 @@ METRICS: tuple[Metric, ...] = (
         "biotwin_notifications_failed_total",
         "counter",
         ("channel", "subscription", "state"),
-        "Notifications that the receiver declined (declined) or that were given up (expired).",
+        "Notifications that a receiver declined, that failed behind it, or that expired.",
     ),
     Metric(
         "biotwin_oldest_undelivered_seconds",

@@ -25,10 +25,10 @@ MQTT_SUBSCRIPTION = MqttSubscription(name=MQTT, expire_after_s=0.0)
 class Deliverer:
     """Delivers alerts until `stop` is set; nothing is lost while Kafka or a receiver is away.
 
-    `ward_of` gives a patient's ward, None where nobody knows it. It takes work (`on_ready`) while Kafka answers, and
-    the MQTT broker where MQTT is on; a subscription's receiver that is away makes none of the others wait. Raises
-    `ValueError` where there is nothing to deliver to, and `OSError` whose `filename` names the setting for certificates
-    that cannot be read.
+    `ward_of` gives a patient's ward, None where nobody knows it. It takes work (`on_ready`) while Kafka answers and
+    has the topics, and the MQTT broker where MQTT is on; a subscription's receiver that is away makes no other wait.
+    Raises `ValueError` where there is nothing to deliver to, and `OSError` whose `filename` names the setting for
+    certificates that cannot be read.
     """
 
     def __init__(
@@ -45,7 +45,8 @@ class Deliverer:
         self._stop = stop
         self._ward_of = ward_of
         self._on_ready = on_ready
-        self._receipts = ReceiptLog(configuration)
+        self._receipts = ReceiptLog(configuration, self._on_receipts)
+        self._receipts_up = False
         self._mqtt_up = not configuration.deliver.mqtt
         mqtt: list[AnySubscription] = [MQTT_SUBSCRIPTION] if configuration.deliver.mqtt else []
         subscriptions = [*mqtt, *configuration.subscriptions]
@@ -113,5 +114,9 @@ class Deliverer:
         self._mqtt_up = up
         self._judge_ready()
 
+    def _on_receipts(self, up: bool) -> None:
+        self._receipts_up = up
+        self._judge_ready()
+
     def _judge_ready(self) -> None:
-        self._on_ready(self._mqtt_up and all(self._kafka_up.values()))
+        self._on_ready(self._receipts_up and self._mqtt_up and all(self._kafka_up.values()))

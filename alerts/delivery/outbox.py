@@ -94,6 +94,8 @@ class Outbox:
         self._failures = 0
         self._next_at = 0.0
         self._broken: BaseException | None = None
+        for state in ("declined", "failed", "expired"):  # from 0 on: Prometheus sees no rise to a counter's first value
+            metrics.counter("biotwin_notifications_failed_total").labels(*self._labels, state)
 
     async def run(self) -> None:
         """Deliver until `stop` is set, then wait shortly for what is under way."""
@@ -114,6 +116,8 @@ class Outbox:
     def answered(self, about: Reference, state: AnswerState, detail: str = "") -> None:
         """The receiver said something about a notification."""
         self._metrics.counter("biotwin_answers_total").labels(self._labels[0], state).inc()
+        if state == "failed":
+            self._metrics.counter("biotwin_notifications_failed_total").labels(*self._labels, state).inc()
         self._receipts.put(receipt(self.subscription, about, state, time.time(), detail=detail))
 
     async def _read(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -20,10 +21,14 @@ log = structlog.get_logger(__name__)
 
 
 class ReceiptLog:
-    """`put` takes a receipt and gives a future that is done when Kafka has it, however long Kafka is away."""
+    """`put` takes a receipt and gives a future that is done when Kafka has it, however long Kafka is away.
 
-    def __init__(self, configuration: Configuration) -> None:
+    `on_up` is told whether receipts can be written: without the topic they cannot.
+    """
+
+    def __init__(self, configuration: Configuration, on_up: Callable[[bool], None]) -> None:
         self._configuration = configuration
+        self._on_up = on_up
         self._waiting: asyncio.Queue[tuple[Receipt, asyncio.Future[None]]] = asyncio.Queue()
 
     def put(self, receipt: Receipt) -> asyncio.Future[None]:
@@ -43,6 +48,8 @@ class ReceiptLog:
             producer = self._producer()
             try:
                 await producer.start()
+                await producer.partitions_for(ALERT_RECEIPTS)
+                self._on_up(True)
                 while True:
                     if not batch:
                         batch.append(await self._waiting.get())
@@ -52,6 +59,7 @@ class ReceiptLog:
                     batch = []
                     delay = shortest
             except KafkaError as error:
+                self._on_up(False)
                 log.warning("receipts_not_written", reason=str(error) or type(error).__name__, retry_s=delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, self._configuration.ingest.reconnect_max_s)

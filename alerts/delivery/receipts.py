@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -23,13 +23,16 @@ AnswerState = Literal["failed", "delivered", "read", "declined", "accepted"]
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """Names a notification, and its patient: what a receiver's answer has to say what it is about."""
+    """Names a notification, and its patient: what a receiver's answer has to say what it is about.
 
-    alert: str
-    patient: str
+    What comes back is not trusted: nothing that is no id and no pseudonym passes into Kafka.
+    """
+
+    alert: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._:-]{1,64}$")]
+    patient: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,64}$")]
     transition: ConditionState
     stage: Stage
-    sequence: int
+    sequence: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Answer(msgspec.Struct, frozen=True):

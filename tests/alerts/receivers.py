@@ -7,6 +7,7 @@ acknowledges it, so that it can be killed at any point.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -38,7 +39,7 @@ Answer = Callable[[Request], Awaitable[Reply]]
 
 
 @asynccontextmanager
-async def http_receiver(answer: Answer, port: int = 0) -> AsyncIterator[int]:
+async def http_receiver(answer: Answer, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Answers POSTs; gives the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,7 +56,7 @@ async def http_receiver(answer: Answer, port: int = 0) -> AsyncIterator[int]:
         except (OSError, EOFError, asyncio.CancelledError):
             writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", port) as server:
+    async with await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls) as server:
         yield server.sockets[0].getsockname()[1]
 
 
@@ -69,7 +70,7 @@ Hear = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def mllp_receiver(hear: Hear, port: int = 0) -> AsyncIterator[int]:
+async def mllp_receiver(hear: Hear, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Hands each message and its connection to `hear`; gives the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -79,7 +80,7 @@ async def mllp_receiver(hear: Hear, port: int = 0) -> AsyncIterator[int]:
         except (OSError, EOFError, asyncio.CancelledError):
             writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", port) as server:
+    async with await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls) as server:
         yield server.sockets[0].getsockname()[1]
 
 

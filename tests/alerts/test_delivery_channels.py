@@ -7,6 +7,7 @@ import contextlib
 import random
 import re
 import signal
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ import aiomqtt
 import msgspec
 import orjson
 import pytest
-from aiosmtpd.smtp import Envelope
+import trustme
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -324,6 +326,92 @@ async def test_a_subscriber_answers_on_the_response_topic(configuration: Configu
     assert topic == f"biotwin/answers/v1/{configuration.site}"
     assert [one.state for one in receipts] == ["queued", "sent", "delivered", "accepted"]
     assert {(one.alert, one.patient, one.channel) for one in receipts} == {(f"{1:016x}", "p1", "mqtt")}
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, ssl.SSLContext]:
+    """A certificate authority's file, and a server's side with a certificate of it for this machine."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    return str(tmp_path / "ca.pem"), tls
+
+
+async def test_tls_is_used_and_certificates_are_checked(
+    without_mqtt: Configuration, certificate: tuple[str, ssl.SSLContext]
+) -> None:
+    ca_file, tls = certificate
+    posts: list[Request] = []
+    reports: list[bytes] = []
+    mails: list[Envelope] = []
+
+    async def answer(request: Request) -> Reply:
+        posts.append(request)
+        return Reply()
+
+    async def hear(message: bytes, writer: asyncio.StreamWriter) -> None:
+        reports.append(message)
+        writer.write(frame(acknowledgement(message)))
+        await writer.drain()
+
+    def log_in(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: LoginPassword) -> AuthResult:
+        return AuthResult(success=(data.login, data.password) == (b"biotwin", b"hunter2"))
+
+    (smtp_port,) = free_ports(1)
+    mail_server = smtp_receiver(
+        Mailbox(mails.append),
+        smtp_port,
+        tls_context=tls,
+        require_starttls=True,
+        auth_required=True,
+        authenticator=log_in,
+    )
+    async with http_receiver(answer, tls=tls) as https, mllp_receiver(hear, tls=tls) as mllps, mail_server:
+        hook = WebhookSubscription(name="hook", url=f"https://127.0.0.1:{https}/", secret=SECRET, ca_file=ca_file)
+        configuration = with_subscriptions(
+            without_mqtt,
+            hook,
+            msgspec.structs.replace(hook, name="trusts-others", ca_file=""),
+            MllpSubscription(name="report", host="127.0.0.1", port=mllps, tls=True, ca_file=ca_file),
+            EmailSubscription(name="mail", to=["ward@h.example"]),
+            smtp=Smtp(port=smtp_port, ca_file=ca_file, username="biotwin", password="hunter2"),
+        )
+        async with delivering(configuration):
+            await give(configuration, 1)
+            for name in ("hook", "report", "mail"):
+                await until_committed(configuration, 1, name)
+            receipts = await read(
+                configuration,
+                lambda found: any(one.attempt and one.state == "queued" for one in found) and len(ended(found)) == 3,
+            )
+            assert await committed(configuration, "trusts-others") == 0
+    assert (len(posts), len(reports), len(mails)) == (1, 1, 1)
+    refused = [one for one in receipts if one.subscription == "trusts-others" and one.detail]
+    assert "CERTIFICATE_VERIFY_FAILED" in refused[0].detail
+
+
+async def test_two_deliverers_share_the_partitions_and_lose_nothing(without_mqtt: Configuration) -> None:
+    got: list[str] = []
+
+    async def answer(request: Request) -> Reply:
+        got.append(request.headers["idempotency-key"])
+        return Reply()
+
+    async with http_receiver(answer) as port:
+        configuration = with_subscriptions(without_mqtt, webhook(port))
+        async with delivering(configuration) as first:
+            await produce(configuration, [(f"p{n}".encode(), value_of(alert(n, f"p{n}"))) for n in range(200)])
+            async with delivering(configuration) as second:
+                records = {"agent": "deliver-one"}
+                number = 200
+                while not metric(second, "biotwin_records_total", records):  # until it has taken a partition over
+                    await produce(configuration, [(f"p{number}".encode(), value_of(alert(number, f"p{number}")))])
+                    number += 1
+            await produce(configuration, [(f"p{n}".encode(), value_of(alert(n, f"p{n}"))) for n in (9000, 9001, 9002)])
+            await until_committed(configuration, number + 3, "one")
+    assert metric(first, "biotwin_records_total", records) > 0
+    assert set(got) == {f"{n:016x}-onset-settled-1" for n in (*range(number), 9000, 9001, 9002)}
 
 
 @contextlib.contextmanager

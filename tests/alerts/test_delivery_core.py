@@ -149,8 +149,16 @@ def test_states_rise_from_queued_to_accepted() -> None:
     assert standing(["declined", "accepted", "read"]) == "accepted"
 
 
-@given(ALERTS)
-def test_a_reference_comes_back_as_it_went(one: Alert) -> None:
+@pytest.mark.parametrize("wrong", [{"patient": "Mrs Smith"}, {"alert": ""}, {"sequence": -1}, {"stage": "final"}])
+def test_a_reference_takes_no_text_for_a_pseudonym(wrong: dict[str, Any]) -> None:
+    data = msgspec.json.encode(msgspec.to_builtins(reference_of(notification())) | wrong)
+    with pytest.raises(msgspec.DecodeError):
+        decode_reference(data)
+
+
+@given(ALERTS, st.from_regex(r"[A-Za-z0-9._-]{0,64}", fullmatch=True))
+def test_a_reference_comes_back_as_it_went(one: Alert, patient: str) -> None:
+    one = msgspec.structs.replace(one, patient=patient)
     about = reference_of(notification(one))
     assert decode_reference(encode_reference(about)) == about
     written = receipt(webhook(), about, "sent", 1.0, 1, "a\nb" + "x" * 1000)

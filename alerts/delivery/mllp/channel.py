@@ -19,13 +19,15 @@ from contracts.configuration import MllpSubscription
 REMEMBERED = 10_000
 """Sent messages whose status reports can still be told apart; older ones are answered and logged, no more."""
 
+LISTEN_AGAIN_S = 10.0
+
 log = structlog.get_logger(__name__)
 
 
 class MllpChannel:
     """One receiver. AA and CA are deliveries; AE, AR, CE and CR are refusals.
 
-    Raises `OSError` for certificates that cannot be read, and where `status_port` cannot be listened to.
+    Raises `OSError` for certificates that cannot be read.
     """
 
     in_flight = 1
@@ -44,17 +46,22 @@ class MllpChannel:
 
     async def run(self) -> None:
         """Listen for status reports, where a port is configured, and close the connection in the end."""
-        subscription = self._subscription
         try:
-            if subscription.status_port:
-                server = await asyncio.start_server(
-                    self._serve_status, subscription.status_host, subscription.status_port, limit=MOST_BYTES
-                )
-                async with server:
-                    await server.serve_forever()
+            while self._subscription.status_port:
+                await self._listen_for_status()
+                await asyncio.sleep(LISTEN_AGAIN_S)
             await asyncio.Event().wait()
         finally:
             self._close()
+
+    async def _listen_for_status(self) -> None:
+        """Until cancelled; a port that is taken must not keep alerts from leaving."""
+        host, port = self._subscription.status_host, self._subscription.status_port
+        try:
+            async with await asyncio.start_server(self._serve_status, host, port, limit=MOST_BYTES) as server:
+                await server.serve_forever()
+        except OSError as error:
+            log.error("status_port_not_open", subscription=self._subscription.name, port=port, reason=str(error))
 
     async def send(self, notification: Notification, on_sending: Callable[[], None]) -> Outcome:
         """Send one message and wait for its acknowledgement, on a new connection if need be."""
@@ -74,10 +81,10 @@ class MllpChannel:
             return Retry("no acknowledgement in time")
         except (OSError, EOFError) as error:
             self._close()
-            return Retry(type(error).__name__)
+            return Retry(f"{type(error).__name__} {error}")
         finally:
             self._expected = None
-        return Delivered(said.code) if said.takes else Declined(f"{said.code} {said.text}".strip())
+        return Delivered(said.code) if said.takes else Declined(said.code)
 
     async def _connection(self) -> asyncio.StreamWriter:
         if self._writer is not None:

@@ -57,11 +57,13 @@ _ESCAPES = str.maketrans(
 
 
 class Acknowledgement(NamedTuple):
-    """MSA: which message it is about, and whether that was taken. AA and CA take; AE, AR, CE and CR refuse."""
+    """MSA: which message it is about, and whether that was taken. AA and CA take; AE, AR, CE and CR refuse.
+
+    The receiver's text is left out: it may name the patient.
+    """
 
     control_id: str
     code: Literal["AA", "AE", "AR", "CA", "CE", "CR"]
-    text: str
 
     @property
     def takes(self) -> bool:
@@ -180,7 +182,7 @@ def understand(data: bytes) -> Received | None:
         code = str(msa.msa_1.value)
         if code not in {"AA", "AE", "AR", "CA", "CE", "CR"}:
             return None
-        said = Acknowledgement(str(msa.msa_2.value), code, str(msa.msa_3.value or ""))  # type: ignore[arg-type]
+        said = Acknowledgement(str(msa.msa_2.value), code)  # type: ignore[arg-type]
         is_status = str(header.msh_9.value or "").startswith("ORA^R41") and "PRT" in segments
         states = tuple(state for part in segments.get("PRT", []) if (state := _status(part)) is not None)
         return Received(str(header.msh_10.value or ""), said, is_status, states if is_status else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -19,6 +20,8 @@ from contracts.configuration import WebhookSubscription
 
 IN_FLIGHT = 8
 MOST_ANSWER_BYTES = 4096
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each URL, and some receivers keep a secret in theirs
 
 
 class WebhookChannel:
@@ -57,7 +60,7 @@ class WebhookChannel:
         except TimeoutError:
             return Retry("no answer in time")
         except httpx.HTTPError as error:
-            return Retry(type(error).__name__)
+            return Retry(f"{type(error).__name__} {error}")
         status = response.status_code
         said = f"HTTP {status}"
         if response.is_success:
