@@ -4,9 +4,13 @@ flags; here stand only the types, the defaults and what each field means.
 
 from __future__ import annotations
 
-from typing import Annotated
+from ipaddress import ip_address
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
+
+from contracts.condition import Priority
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
@@ -89,6 +93,95 @@ class Console(_Section, frozen=True):
     directory: str = "var/directory.sqlite"
 
 
+class Deliver(_Section, frozen=True):
+    """`mqtt` publishes every alert; the other channels take what their subscriptions ask for."""
+
+    mqtt: bool = True
+
+
+class Smtp(_Section, frozen=True):
+    """The mail server of e-mail subscriptions. `tls` "starttls" encrypts after the greeting, "tls" from the start."""
+
+    host: str = "127.0.0.1"
+    port: Port = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: str = ""
+    username: str = ""
+    password: str = ""
+    sender: Annotated[str, msgspec.Meta(pattern="^[^@\\s]+@[^@\\s]+$")] = "biotwin@localhost"
+
+    def __post_init__(self) -> None:
+        if self.password and self.tls == "none":
+            raise ValueError("a password would travel unencrypted: set `tls` to starttls or tls")
+
+
+class _Subscription(_Section, frozen=True, kw_only=True, tag_field="channel"):
+    """Who is told of which alerts. An empty list asks for all; `provisional` false leaves out what is not settled.
+
+    What could not be delivered within `expire_after_s` of its arrival in `alerts` is given up; 0 never gives up.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+    priorities: list[Priority] = []
+    rules: list[str] = []
+    patients: list[str] = []
+    wards: list[str] = []
+    provisional: bool = True
+    expire_after_s: Annotated[float, msgspec.Meta(ge=0.0)] = 86_400.0
+
+
+class MqttSubscription(_Subscription, frozen=True, kw_only=True, tag="mqtt"):
+    """All alerts over MQTT, where subscribers choose by topic; `deliver.mqtt` stands for it, no file names it."""
+
+
+class WebhookSubscription(_Subscription, frozen=True, kw_only=True, tag="webhook"):
+    """POSTs to `url`, signed with `secret`."""
+
+    url: str
+    secret: Annotated[str, msgspec.Meta(min_length=16)]
+    ca_file: str = ""
+    timeout_s: Annotated[float, msgspec.Meta(gt=0.0)] = 10.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"https", "http"} or not parts.hostname:
+            raise ValueError("`url` takes https://host[:port]/path")
+        if parts.username or parts.password:
+            raise ValueError("`url` may hold no user name or password")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("`url` must be https, except to this machine itself")
+
+
+class EmailSubscription(_Subscription, frozen=True, kw_only=True, tag="email"):
+    """Mails to `to`, no more often than every `interval_s`: not a safety channel."""
+
+    to: Annotated[list[Annotated[str, msgspec.Meta(pattern="^[^@\\s]+@[^@\\s]+$")]], msgspec.Meta(min_length=1)]
+    interval_s: Annotated[float, msgspec.Meta(ge=0.0)] = 300.0
+
+
+class MllpSubscription(_Subscription, frozen=True, kw_only=True, tag="mllp"):
+    """IHE ACM PCD-04 over MLLP to `host`; PCD-05 comes back on the same connection, or to `status_port` (0: none)."""
+
+    host: str
+    port: Port
+    tls: bool = False
+    ca_file: str = ""
+    timeout_s: Annotated[float, msgspec.Meta(gt=0.0)] = 10.0
+    status_host: str = "127.0.0.1"
+    status_port: Port = 0
+
+
+Subscription = WebhookSubscription | EmailSubscription | MllpSubscription
+"""What a file may name under `[[subscriptions]]`, told apart by `channel`."""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Metrics(_Section, frozen=True):
     """Prometheus endpoints listen on `host`; `port` 0 takes a free one and prints it."""
 
@@ -108,8 +201,22 @@ class Configuration(_Section, frozen=True):
     history: History = History()
     console: Console = Console()
     metrics: Metrics = Metrics()
+    deliver: Deliver = Deliver()
+    smtp: Smtp = Smtp()
+    subscriptions: list[Subscription] = []
     tokens: dict[str, str] = {}
 
+    def __post_init__(self) -> None:
+        names = [subscription.name for subscription in self.subscriptions]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two subscriptions are called {', '.join(twice)}; each needs a name of its own")
+        if MQTT in names:
+            raise ValueError(f"no subscription may be called {MQTT}: `deliver.mqtt` is")
 
-SECRETS = frozenset({"password", "token", "tokens"})
+
+MQTT = "mqtt"
+"""Name of the subscription that `deliver.mqtt` stands for."""
+
+SECRETS = frozenset({"password", "secret", "token", "tokens"})
 """Fields that are masked wherever the configuration is shown. `tokens` maps an HTTP token to its holder's name."""

@@ -11,6 +11,7 @@ BINDINGS = "bindings"
 CONDITIONS = "conditions"
 ALERTS = "alerts"
 JOURNAL = "alerts.journal"
+ALERT_RECEIPTS = "alerts.receipts"
 TWIN = "twin"
 TWIN_CHANGELOG = "twin.changelog"
 ALERT_CHANGELOG = "alerts.changelog"
@@ -53,6 +54,7 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(ALERTS, "patient", 365 * DAY_MS, meaning="alerts and their transitions"),
     Topic(JOURNAL, "patient", 365 * DAY_MS, meaning="every transition of an alert's signal: what, who, when and why"),
+    Topic(ALERT_RECEIPTS, "patient", 365 * DAY_MS, meaning="what became of each notification of an alert"),
     Topic(TWIN, "patient", compacted=True, meaning="latest state of each twin"),
     Topic(TWIN_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the twin agent"),
     Topic(ALERT_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the alert agent"),

@@ -1,7 +1,8 @@
 """The effective configuration: defaults, then a TOML file, then the environment, into which flags are put first.
 
 `BIOTWIN_KAFKA__BOOTSTRAP` is the field `bootstrap` of the section `kafka`; `BIOTWIN_SITE` and `BIOTWIN_DATA` are the
-fields outside the sections; `BIOTWIN_TOKEN` is `console.token`. The file is `BIOTWIN_CONFIG`, else `./biotwin.toml`.
+fields outside the sections; `BIOTWIN_TOKEN` is `console.token`; `BIOTWIN_TOKENS` and `BIOTWIN_SUBSCRIPTIONS` take JSON.
+The file is `BIOTWIN_CONFIG`, else `./biotwin.toml`.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _settings_of(environment: Mapping[str, str]) -> Iterable[tuple[str, list[str
         value: Any = environment[variable]
         if path == ["token"]:
             path = ["console", "token"]
-        elif path == ["tokens"]:
+        elif path in (["tokens"], ["subscriptions"]):
             value = _json_of(variable, value)
         elif len(path) == 1 and path[0] not in top:
             continue
@@ -79,7 +80,7 @@ def _json_of(variable: str, value: str) -> Any:
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError as error:
-        raise ConfigurationError(f'{variable}: takes JSON, as in {{"a token": "its holder"}} ({error})') from error
+        raise ConfigurationError(f"{variable}: takes JSON, as docs/configuration.md shows it ({error})") from error
 
 
 def _with(struct: Any, path: list[str], value: Any, source: str) -> Any:
@@ -97,8 +98,8 @@ def _with(struct: Any, path: list[str], value: Any, source: str) -> Any:
         raise ConfigurationError(f"{source}: `{name}` is a setting, not a section")
     try:
         return msgspec.structs.replace(struct, **{name: msgspec.convert(value, hints[name], strict=False)})
-    except msgspec.ValidationError as error:
-        shown = MASK if name in SECRETS else repr(value)
+    except (msgspec.ValidationError, ValueError) as error:
+        shown = repr(value) if name not in SECRETS and isinstance(value, str) else MASK
         raise ConfigurationError(f"{source}: {shown} does not fit `{name}`: {error}") from error
 
 
@@ -146,6 +147,8 @@ def shown(configuration: Configuration) -> dict[str, Any]:
 
 
 def _masked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_masked(inner) for inner in value]
     if not isinstance(value, dict):
         return value
     return {name: (MASK if inner else inner) if name in SECRETS else _masked(inner) for name, inner in value.items()}

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from contracts.configuration import SECRETS, Configuration
+from contracts.configuration import SECRETS, Configuration, Subscription
 
 _HEAD = """\
 # Configuration
@@ -23,7 +23,7 @@ Each process reads the same options. A later source stands above an earlier one:
 1. the defaults below;
 2. a TOML file: `--config FILE`, else `BIOTWIN_CONFIG`, else `biotwin.toml` in the working directory;
 3. the environment: `BIOTWIN_KAFKA__BOOTSTRAP` is `bootstrap` of the section `kafka`, `BIOTWIN_SITE` is `site`;
-   `BIOTWIN_TOKEN` is `console.token`, and `BIOTWIN_TOKENS` takes JSON;
+   `BIOTWIN_TOKEN` is `console.token`, and `BIOTWIN_TOKENS` and `BIOTWIN_SUBSCRIPTIONS` take JSON;
 4. options of the command line: `--set kafka.partitions=8`, `--kafka`, `--mqtt`, and a command's own.
 
 `biotwin config show` prints what is in force, secrets masked. An unknown name is an error that says so.
@@ -40,8 +40,25 @@ min_insync_replicas = 2
 host = "mqtt.example"
 port = 8883
 tls = true
+
+[[subscriptions]]
+name = "paging"
+channel = "webhook"
+url = "https://paging.example/alerts"
+secret = "at least sixteen characters"
+priorities = ["high", "medium"]
 ```
 
+"""
+
+_SUBSCRIPTIONS = """\
+## Subscriptions
+
+Each `[[subscriptions]]` names its `channel`: "webhook", "email" or "mllp". All take the first options, each channel
+those of its own. [Delivery channels](delivery-channels.md) has the receiver's side.
+
+| channel | option | default | effect |
+| --- | --- | --- | --- |
 """
 
 _TAIL = """\
@@ -64,11 +81,18 @@ EFFECTS: dict[str, tuple[str, str]] = {
         "HTTP token to its holder's name, who becomes the author of commands",
         '{ "a-long-secret" = "nurse-1" }',
     ),
+    "subscriptions": (
+        "who is told of which alerts, besides MQTT; [below](#subscriptions) is what each takes. `biotwin deliver`",
+        "[]",
+    ),
     "kafka.bootstrap": ("brokers, host:port[,host:port]", '"kafka-1:9092,kafka-2:9092"'),
     "kafka.partitions": ("partitions of the topics keyed by patient; fixed for the life of the data", "8"),
     "kafka.replication": ("copies of each topic, when `biotwin kafka init` creates it", "3"),
     "kafka.min_insync_replicas": ("copies that must have a record before it counts as written", "2"),
-    "kafka.group": ("consumer group of the workers; `-deliver` and `-history` are added for the others", '"ward-a"'),
+    "kafka.group": (
+        "consumer group of the workers; `-deliver`, `-deliver-{subscription}`, `-history` are added for the others",
+        '"ward-a"',
+    ),
     "kafka.session_timeout_s": (
         "a member that is silent for so long loses its partitions; half of it ends a frozen worker",
         "20.0",
@@ -88,7 +112,10 @@ EFFECTS: dict[str, tuple[str, str]] = {
     "ingest.max_readings_per_payload": ("readings, or SenML records, in one payload, at most", "1000"),
     "ingest.max_values_per_reading": ("values in one reading, lists counted by their length, at most", "8192"),
     "ingest.future_tolerance_s": ("how far ahead of its arrival a reading may lie", "5.0"),
-    "ingest.reconnect_min_s": ("first wait before connecting to MQTT again; `deliver` uses it too", "1.0"),
+    "ingest.reconnect_min_s": (
+        "first wait before connecting to MQTT again; `deliver` uses it for every receiver",
+        "1.0",
+    ),
     "ingest.reconnect_max_s": ("longest wait; it doubles in between, with jitter", "60.0"),
     "worker.instance": ("stable name of a worker: a restart within the session takes no rebalance", '"worker-1"'),
     "worker.model_set": ('signals, models and decoder: "clinical", or "package.module:ATTRIBUTE"', '"mine.models:SET"'),
@@ -108,10 +135,42 @@ EFFECTS: dict[str, tuple[str, str]] = {
     "console.port": ("port of the console; 0 takes a free one", "8443"),
     "console.token": ("token that readers must give; better said as `BIOTWIN_TOKEN`", '"a long secret"'),
     "console.directory": ("site-local SQLite file with names, wards and beds", '"/srv/biotwin/directory.sqlite"'),
+    "deliver.mqtt": ("publish every alert over MQTT", "false"),
+    "smtp.host": ("the mail server of e-mail subscriptions", '"mail.example"'),
+    "smtp.port": ("its port; 587 for submission, 465 for TLS from the start", "465"),
+    "smtp.tls": ('"starttls" encrypts after the greeting, "tls" from the start, "none" not at all', '"tls"'),
+    "smtp.ca_file": ("certificate authorities to trust, in place of the system's", '"/etc/biotwin/ca.pem"'),
+    "smtp.username": ("user name; empty: none is sent", '"biotwin"'),
+    "smtp.password": ("password; masked wherever the configuration is shown", '"a secret"'),
+    "smtp.sender": ("address that mails come from", '"biotwin@hospital.example"'),
     "metrics.host": ("address on which each process serves its metrics", '"10.0.0.5"'),
     "metrics.port": ("port of the metrics; 0 takes a free one, which the run file names", "9101"),
 }
 """What each option does, and an example other than the default, by its dotted name."""
+
+SUBSCRIPTION_EFFECTS: dict[str, str] = {
+    "name": "name in consumer groups, receipts and metrics; of a system, not of a person",
+    "priorities": "priorities to be told of: high, medium, low, none; empty: all",
+    "rules": "ids of the rules to be told of; empty: all",
+    "patients": "pseudonyms of the patients to be told of; empty: all",
+    "wards": "wards to be told of, and patients of no known ward with them; empty: all",
+    "provisional": "false: only what is settled",
+    "expire_after_s": "what could not be delivered for so long is given up; 0: never",
+    "webhook.url": "https, or http to this machine itself",
+    "webhook.secret": "signs the requests; at least 16 characters, masked wherever the configuration is shown",
+    "webhook.ca_file": "certificate authorities to trust, in place of the system's",
+    "webhook.timeout_s": "how long an answer may take",
+    "email.to": "addresses, at least one",
+    "email.interval_s": "shortest time between two mails; what comes in between goes in one",
+    "mllp.host": "the alert manager's host",
+    "mllp.port": "its port",
+    "mllp.tls": "encrypt, and check the certificate",
+    "mllp.ca_file": "certificate authorities to trust, in place of the system's",
+    "mllp.timeout_s": "how long an acknowledgement may take",
+    "mllp.status_host": "address on which to listen for status reports (PCD-05)",
+    "mllp.status_port": "port for them; 0: none, they come on the connection of the alerts",
+}
+"""What each option of a subscription does; with the channel before it where the others have none of that name."""
 
 
 def options(section: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -137,7 +196,27 @@ def configuration_document() -> str:
         title = f"`[{section}]`" if section else "Outside the sections"
         parts.append(f"## {title}\n\n| option | default | effect | example |\n| --- | --- | --- | --- |\n")
         parts.append("".join(rows) + "\n")
+    parts.append(_subscriptions())
     return "".join(parts) + _TAIL
+
+
+def _subscriptions() -> str:
+    parts = [_SUBSCRIPTIONS]
+    told: set[str] = set()
+    for kind in get_args(Subscription):
+        channel = kind.__struct_config__.tag
+        for field in msgspec.structs.fields(kind):
+            key = field.name if field.name in SUBSCRIPTION_EFFECTS else f"{channel}.{field.name}"
+            if key not in told:
+                told.add(key)
+                takes = "all" if key == field.name else channel
+                default = "*required*" if field.required else f"`{_toml(_default(field))}`"
+                parts.append(f"| {takes} | `{field.name}` | {default} | {SUBSCRIPTION_EFFECTS[key]} |\n")
+    return "".join(parts) + "\n"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _toml(value: Any) -> str:

@@ -15,7 +15,8 @@ from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert, Condition
 from contracts.quarantine import Quarantined
 from contracts.reading import DeviceStatus, LoggedCommand, Reading, Tick
-from contracts.topics import ALERTS, CONDITIONS, JOURNAL, QUARANTINE, TELEMETRY, TWIN
+from contracts.receipt import Receipt
+from contracts.topics import ALERT_RECEIPTS, ALERTS, CONDITIONS, JOURNAL, QUARANTINE, TELEMETRY, TWIN
 from contracts.twin import Twin
 from deploy.api.schema import json_schema
 
@@ -37,6 +38,7 @@ SCHEMAS: dict[str, Schema] = {
     "condition": Schema(Condition, 1, CONDITIONS, "One transition of a condition."),
     "alert": Schema(Alert, 1, ALERTS, "One transition of an alert; also the MQTT payload."),
     "signal-transition": Schema(SignalTransition, 1, JOURNAL, "One transition of an alert's signal."),
+    "receipt": Schema(Receipt, 1, ALERT_RECEIPTS, "One step of one notification of an alert."),
     "quarantined": Schema(Quarantined, 1, QUARANTINE, "What was refused or waits for a binding."),
     "twin": Schema(Twin, 1, TWIN, "Latest state of one patient's twin."),
 }

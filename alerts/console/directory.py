@@ -1,7 +1,8 @@
 """The site-local directory: pseudonym to display name, ward, bed and age band.
 
 The only place in BioTwin that holds a name. It is a SQLite file that its owner alone may read; nothing in it reaches
-Kafka, logs, metric labels or URLs. `biotwin patient admit` writes it, the console reads it.
+Kafka, logs, metric labels or URLs. `biotwin patient admit` writes it, the console reads it; `biotwin deliver` reads
+the wards, and nothing else, where a subscription asks for some.
 """
 
 from __future__ import annotations
@@ -15,10 +16,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
+import structlog
 
 MODE = 0o600
 BUSY_TIMEOUT_S = 10.0
+WARD_AGE_S = 5.0
+"""How old what is known of wards may be: a transfer takes so long to change who is told."""
+
 MAX_TEXT = 200
+
+log = structlog.get_logger(__name__)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SCHEMA = """
@@ -87,6 +94,12 @@ class Directory:
             rows = connection.execute(f"SELECT {_COLUMNS} FROM patient ORDER BY pseudonym").fetchall()  # noqa: S608
         return {row[0]: Entry(*row) for row in rows}
 
+    def wards(self) -> dict[str, str]:
+        """The ward of every pseudonym that has one, and nothing else about anybody."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT pseudonym, ward FROM patient WHERE ward <> ''").fetchall()
+        return dict(rows)
+
     def remove(self, pseudonym: str) -> bool:
         """Removes the entry; says whether there was one. The freed page is overwritten (`secure_delete`)."""
         with self._connection() as connection:
@@ -109,6 +122,27 @@ class Directory:
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, MODE))
         if self.path.stat().st_mode & 0o077:
             self.path.chmod(MODE)
+
+
+class WardBook:
+    """Who lies where, read again at most every `WARD_AGE_S`. Where the file cannot be read, nobody's ward is known."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._wards: dict[str, str] = {}
+        self._read_at = -WARD_AGE_S
+
+    def ward_of(self, pseudonym: str) -> str | None:
+        """The ward, or None where nobody knows it."""
+        now = time.monotonic()
+        if now - self._read_at >= WARD_AGE_S:
+            self._read_at = now
+            try:
+                self._wards = self._directory.wards()
+            except (sqlite3.Error, OSError) as error:
+                self._wards = {}
+                log.warning("directory_not_read", reason=str(error))
+        return self._wards.get(pseudonym)
 
 
 def _check_text(field: str, text: str) -> None:

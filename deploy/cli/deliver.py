@@ -11,7 +11,8 @@ NAME = "deliver"
 
 
 def deliver() -> None:
-    """Publish alerts over MQTT: biotwin/v1/{site}/alerts/{priority}/{patient}, QoS 1, until told to stop."""
+    """Deliver alerts over MQTT and to every subscription of the configuration, until told to stop."""
+    from alerts.console.directory import Directory, WardBook
     from alerts.delivery.deliver import Deliverer
     from contracts.metrics import ProcessMetrics
     from deploy.configuration import load_configuration
@@ -25,9 +26,17 @@ def deliver() -> None:
         metrics = ProcessMetrics()
         with serve_metrics(configuration, metrics, NAME) as endpoint:
             try:
-                deliverer = Deliverer(configuration, metrics, stop, on_ready=endpoint.set_ready)
+                deliverer = Deliverer(
+                    configuration,
+                    metrics,
+                    stop,
+                    ward_of=WardBook(Directory(configuration.console.directory)).ward_of,
+                    on_ready=endpoint.set_ready,
+                )
             except OSError as error:
-                raise UserError(f"mqtt.ca_file {configuration.mqtt.ca_file}: {error.strerror or error}") from error
+                raise UserError(f"{error.filename}: {error.strerror}") from error
+            except ValueError as error:
+                raise UserError(str(error)) from error
             await deliverer.run()
 
     run(main)

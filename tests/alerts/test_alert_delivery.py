@@ -4,64 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import json
-import os
 import random
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiomqtt
 import msgspec
-import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from alerts.delivery.deliver import Deliverer
-from alerts.delivery.outbox import DeliveredMemory, outgoing
-from contracts.condition import Alert, Priority, Provenance, to_builtins
-from contracts.configuration import Configuration, Ingest, Mqtt
-from contracts.metrics import ProcessMetrics
-from contracts.topics import ALERTS
+from alerts.delivery.mqtt.channel import alert_topic
+from alerts.delivery.notification import DeliveredMemory, NotificationKey
+from contracts.condition import Alert
+from contracts.configuration import Configuration, Mqtt
 from deploy.children import wait_until
 from deploy.mqtt.mosquitto import MosquittoBroker
 from deploy.process import running_processes
+from tests.alerts.delivery_harness import (
+    Key,
+    alert,
+    committed,
+    deliver_process,
+    delivering,
+    key_of,
+    metric,
+    produce,
+    until,
+    until_committed,
+    value_of,
+)
 
 SUBSCRIBER = Path(__file__).resolve().parents[2] / "docs" / "examples" / "subscribe_alerts.py"
-
-Key = tuple[str, str, str, int]
-
-
-def alert(number: int, patient: str = "p1", priority: Priority = "high", sequence: int = 1) -> Alert:
-    return Alert(
-        id=f"{number:016x}",
-        patient=patient,
-        rule="spo2-below-85",
-        kind="physiological",
-        priority=priority,
-        state="active",
-        transition="onset",
-        stage="settled",
-        t=100.0 + number,
-        onset_t=100.0 + number,
-        sequence=sequence,
-        message="SpO2 is 82 %, below 85 %.",
-        source="a book",
-        provenance=Provenance(partition=0, offset=number, applied_at=1.0),
-    )
-
-
-def value_of(one: Alert) -> bytes:
-    return orjson.dumps(to_builtins(one), option=orjson.OPT_SORT_KEYS)
-
-
-def key_of(one: Alert) -> Key:
-    return (one.id, one.transition, one.stage, one.sequence)
 
 
 class Inbox:
@@ -80,12 +56,6 @@ class Inbox:
 
     async def until_holds(self, count: int) -> None:
         await until(lambda: len(self.keys) >= count)
-
-
-async def until(holds: Callable[[], Any], limit_s: float = 60.0) -> None:
-    async with asyncio.timeout(limit_s):
-        while not holds():  # noqa: ASYNC110 - brokers and processes set no event of ours
-            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -113,65 +83,6 @@ async def subscriber(broker: MosquittoBroker, site: str) -> AsyncIterator[Inbox]
             yield inbox
         finally:
             receiving.cancel()
-
-
-async def produce(configuration: Configuration, values: Sequence[tuple[bytes | None, bytes]]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=configuration.kafka.bootstrap, linger_ms=5)
-    await producer.start()
-    try:
-        sent = [await producer.send(ALERTS, value, key=key) for key, value in values]
-        await asyncio.gather(*sent)
-    finally:
-        await producer.stop()
-
-
-async def committed(configuration: Configuration) -> int:
-    """Sum of the offsets that the deliverers' group has committed."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=configuration.kafka.bootstrap, group_id=f"{configuration.kafka.group}-deliver"
-    )
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(ALERTS, number) for number in range(configuration.kafka.partitions)]
-        return sum([await consumer.committed(partition) or 0 for partition in partitions])
-    finally:
-        await consumer.stop()
-
-
-async def until_committed(configuration: Configuration, count: int, limit_s: float = 60.0) -> None:
-    async with asyncio.timeout(limit_s):
-        while await committed(configuration) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
-
-
-@asynccontextmanager
-async def delivering(configuration: Configuration) -> AsyncIterator[ProcessMetrics]:
-    stop, metrics = asyncio.Event(), ProcessMetrics()
-    running = asyncio.create_task(Deliverer(configuration, metrics, stop).run())
-    try:
-        yield metrics
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 30)
-
-
-@pytest.fixture
-async def configuration(
-    kafka: Any, mqtt: MosquittoBroker, request: pytest.FixtureRequest
-) -> AsyncIterator[Configuration]:
-    """Topics of this test's own on the session's brokers, and a site of its own."""
-    made: Configuration = await kafka.create(partitions=4)
-    yield msgspec.structs.replace(
-        made,
-        site=f"site-{abs(hash(request.node.name)) % 10**6}",
-        mqtt=Mqtt(host=mqtt.host, port=mqtt.port),
-        ingest=Ingest(reconnect_min_s=0.05, reconnect_max_s=0.5),
-    )
-    await kafka.wipe()
-
-
-def metric(metrics: ProcessMetrics, name: str, labels: dict[str, str] | None = None) -> float:
-    return metrics.registry.get_sample_value(name, labels or {}) or 0.0
 
 
 @pytest.mark.kafka
@@ -256,28 +167,6 @@ async def test_an_alert_that_the_broker_refuses_is_not_taken_for_delivered(
         broker.stop()
 
 
-@contextmanager
-def deliver_process(configuration: Configuration, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`biotwin deliver` as a user starts it."""
-    environment = os.environ | {
-        "BIOTWIN_SITE": configuration.site,
-        "BIOTWIN_DATA": str(data),
-        "BIOTWIN_KAFKA__BOOTSTRAP": configuration.kafka.bootstrap,
-        "BIOTWIN_KAFKA__SESSION_TIMEOUT_S": "1.5",
-        "BIOTWIN_KAFKA__HEARTBEAT_S": "0.5",
-        "BIOTWIN_MQTT__HOST": configuration.mqtt.host,
-        "BIOTWIN_MQTT__PORT": str(configuration.mqtt.port),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.cli", "deliver"], env=environment, stderr=(data / "log").open("ab")
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(30)
-
-
 @pytest.mark.kafka
 @pytest.mark.mqtt
 async def test_kills_of_deliver_lose_no_alert(
@@ -346,16 +235,12 @@ async def test_the_example_subscriber_prints_high_alerts(configuration: Configur
 
 def test_memory_forgets_the_oldest_first() -> None:
     memory = DeliveredMemory(capacity=2)
-    keys: list[Key] = [("a", "onset", "settled", n) for n in range(3)]
+    keys = [NotificationKey("a", "onset", "settled", n) for n in range(3)]
     for key in keys:
         memory.add(key)
     assert [key in memory for key in keys] == [False, True, True]
     assert len(memory) == 2
 
 
-def test_what_is_published_is_the_record_as_it_stands() -> None:
-    value = value_of(alert(1, "ä/b"))
-    message = outgoing("site", value)
-    assert message.payload is value
-    assert message.topic == "biotwin/v1/site/alerts/high/%C3%A4%2Fb"
-    assert json.loads(message.payload)["provenance"]["applied_at"] == message.written_at == 1.0
+def test_a_topic_takes_no_character_of_a_pseudonym_for_a_level() -> None:
+    assert alert_topic("site", alert(1, "ä/b")) == "biotwin/v1/site/alerts/high/%C3%A4%2Fb"

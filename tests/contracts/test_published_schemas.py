@@ -13,9 +13,11 @@ import msgspec
 import orjson
 import pytest
 
+from alerts.delivery.notification import decode_notification
+from alerts.delivery.receipts import receipt, reference_of
 from contracts.canonical import canonical_bytes
 from contracts.condition import Alert
-from contracts.configuration import Configuration
+from contracts.configuration import Configuration, EmailSubscription, WebhookSubscription
 from contracts.topics import ALERTS, CONDITIONS, JOURNAL, QUARANTINE, TELEMETRY, TWIN
 from deploy.schemas import SCHEMAS, schema, schema_bytes
 from loadtest.pipeline import Pipeline
@@ -84,7 +86,23 @@ def records() -> dict[str, list[bytes]]:
     }
     for name, outputs in written.items():
         found[name] = [output.value for output in outputs if output.value is not None]
+    for topic, name in ((CONDITIONS, "condition"), (ALERTS, "alert"), (TWIN, "twin"), (QUARANTINE, "quarantined")):
+        found[name] = [output.value for output in pipeline.output[topic] if output.value is not None]
+    found["receipt"] = list(receipts(found["alert"][0]))
     return found
+
+
+def receipts(value: bytes) -> Iterator[bytes]:
+    """A notification that is sent twice and accepted, and one of e-mail that expires."""
+    about = reference_of(decode_notification(value, START))
+    hook = WebhookSubscription(name="paging", url="https://paging.example/alerts", secret="0123456789abcdef")
+    mail = EmailSubscription(name="desk", to=["desk@hospital.example"])
+    yield msgspec.json.encode(receipt(hook, about, "queued", START))
+    yield msgspec.json.encode(receipt(hook, about, "sent", START, 1))
+    yield msgspec.json.encode(receipt(hook, about, "queued", START + 1, 1, "HTTP 503"))
+    yield msgspec.json.encode(receipt(hook, about, "delivered", START + 2, 2, "HTTP 200"))
+    yield msgspec.json.encode(receipt(hook, about, "accepted", START + 2))
+    yield msgspec.json.encode(receipt(mail, about, "expired", START + 86_400, 9, "its time is over"))
 
 
 def strict(name: str) -> dict[str, Any]:

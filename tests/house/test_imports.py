@@ -30,7 +30,9 @@ IMPURE = {
     *(
         "aiokafka",
         "aiomqtt",
+        "aiosmtplib",
         "faust",
+        "httpx",
         "mode",
         "paho",
         "prometheus_client",

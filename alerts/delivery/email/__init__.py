@@ -1,0 +1,1 @@
+"""Alerts by e-mail, collected into digests. Not a safety channel: mail comes late, or never, and nobody is told."""
