@@ -13,6 +13,7 @@ from tests.twin_state.conftest import (
     START,
     Arrival,
     Logged,
+    Outcome,
     command,
     logged,
     make_processor,
@@ -126,6 +127,20 @@ def test_any_order_of_arrival_within_the_bound_settles_to_the_same(items: list[t
     assert disordered.twins == ordered.twins
 
 
+def same_after_restart(found: Outcome, whole: Outcome, records: Sequence[Logged]) -> bool:
+    """Whether a run with a restart told what the run without one did.
+
+    A live row is rebuilt without the ticks that it saw: where one of them raised an onset, notices may be told anew
+    (docs/event-time.md, Limits), and what settled counts.
+    """
+    by_tick = any(
+        c["state"] == "onset" and c["stage"] == "provisional" and records[c["provenance"]["offset"]].key is None
+        for c in whole.conditions
+    )
+    stage = "settled" if by_tick else None
+    return sorted(set(found.journal(stage))) == sorted(set(whole.journal(stage)))
+
+
 @given(measured(), st.integers(0, 70))
 @settings(max_examples=30)
 def test_snapshot_and_restore_is_the_identity(items: list[tuple[float, Arrival, float]], at: int) -> None:
@@ -142,7 +157,9 @@ def test_snapshot_and_restore_is_the_identity(items: list[tuple[float, Arrival, 
     assert blocks_of(again) == blocks_of(other)
     second = other.process(records[at:], START)
     whole = run_log(records)
-    assert read_outputs([*first, *second, *other.flush(START)], {}).journal() == whole.journal()
+    outcome = read_outputs([*first, *second, *other.flush(START)], {})
+    assert same_after_restart(outcome, whole, records)
+    assert len(outcome.journal("settled")) == len(whole.journal("settled"))
     assert read_outputs(other.flush(START) or second, {}).twins.keys() <= whole.twins.keys()
 
 
@@ -166,7 +183,7 @@ def test_reading_the_log_again_after_a_crash_changes_nothing(
     outputs += restored.flush(START)
     whole = run_log(records)
     crashed = read_outputs(outputs, {})
-    assert sorted(set(crashed.journal())) == sorted(set(whole.journal()))
+    assert same_after_restart(crashed, whole, records)
     assert crashed.twins == whole.twins
 
 
@@ -197,6 +214,7 @@ def test_records_below_the_fence_are_counted_and_change_nothing() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @given(measured(), st.lists(st.integers(1, 70), max_size=8), st.data(), st.integers(0, 70), st.integers(0, 70))
 @settings(max_examples=1000)
 def test_the_laws_hold_for_a_thousand_logs_more(
