@@ -82,7 +82,7 @@ EFFECTS: dict[str, tuple[str, str]] = {
         '{ "a-long-secret" = "nurse-1" }',
     ),
     "subscriptions": (
-        "who is told of which alerts, besides MQTT; [below](#subscriptions) is what each takes. `biotwin deliver`",
+        "who is told of which alerts, besides MQTT; [below](#subscriptions) is what each takes",
         "[]",
     ),
     "kafka.bootstrap": ("brokers, host:port[,host:port]", '"kafka-1:9092,kafka-2:9092"'),

@@ -300,10 +300,13 @@ class Outbox:
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         """A commit that fails repeats deliveries at worst; the memory drops them."""
+        own = consumer.assignment()
         offsets = {
-            partition: window.position
+            partition: position
             for partition, window in self._windows.items()
-            if window.position is not None and self._committed.get(partition) != window.position
+            if partition in own
+            and (position := window.position) is not None
+            and self._committed.get(partition) != position
         }
         if not offsets:
             return

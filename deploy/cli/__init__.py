@@ -42,7 +42,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "ingest": LazyCommand("deploy.cli.ingest:ingest", "Take readings from MQTT into Kafka."),
     "worker": LazyCommand("deploy.cli.worker:worker", "Keep the twins and raise alerts."),
     "console": LazyCommand("deploy.cli.console:console", "Serve the ward console and the HTTP interface."),
-    "deliver": LazyCommand("deploy.cli.deliver:deliver", "Publish alerts over MQTT."),
+    "deliver": LazyCommand("deploy.cli.deliver:deliver", "Deliver alerts over MQTT and to subscriptions."),
     "history": LazyCommand("deploy.cli.history:history", "Write history as Parquet files."),
     "patient": LazyCommand("deploy.cli.patient:app", "Admit, discharge, set limits."),
     "device": LazyCommand("deploy.cli.device:app", "Bind devices to patients."),

@@ -126,6 +126,15 @@ def test_a_position_never_passes_what_is_open(offsets: list[int], chance: Any) -
     assert window.position == offsets[-1] + 1
 
 
+def test_a_partition_that_is_read_again_is_committed_no_further_than_it_is_through() -> None:
+    window = Window()
+    window.add(100)
+    window.add(50)
+    assert window.position == 50
+    window.done(50)
+    assert window.position == 100
+
+
 STATES = st.lists(st.sampled_from(sorted(RANK)))
 
 

@@ -66,6 +66,8 @@ class MllpChannel:
     async def send(self, notification: Notification, on_sending: Callable[[], None]) -> Outcome:
         """Send one message and wait for its acknowledgement, on a new connection if need be."""
         number = control_id(notification.key)
+        # hl7apy takes some 20 ms for a message, which the other subscriptions must not wait for.
+        message = await asyncio.to_thread(report_alert, notification, self._site, time.time())
         expected: asyncio.Future[Acknowledgement] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._subscription.timeout_s):
@@ -73,7 +75,7 @@ class MllpChannel:
                 self._expected = (number, expected)
                 self._remember(number, reference_of(notification))
                 on_sending()
-                writer.write(frame(report_alert(notification, self._site, time.time())))
+                writer.write(frame(message))
                 await writer.drain()
                 said = await expected
         except TimeoutError:
