@@ -86,8 +86,6 @@ def records() -> dict[str, list[bytes]]:
     }
     for name, outputs in written.items():
         found[name] = [output.value for output in outputs if output.value is not None]
-    for topic, name in ((CONDITIONS, "condition"), (ALERTS, "alert"), (TWIN, "twin"), (QUARANTINE, "quarantined")):
-        found[name] = [output.value for output in pipeline.output[topic] if output.value is not None]
     found["receipt"] = list(receipts(found["alert"][0]))
     return found
 
