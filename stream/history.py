@@ -97,6 +97,8 @@ class HistorySink(ConsumerRebalanceListener):  # type: ignore[misc]
             # Nobody waits for history: without this Kafka answers hundreds of times a second with a record or two.
             fetch_min_bytes=FETCH_MIN_BYTES,
             fetch_max_wait_ms=1000,
+            # Topics that are created after the start must not wait for aiokafka's five minutes.
+            metadata_max_age_ms=10_000,
         )
         await consumer.start()
         self._consumer = consumer

@@ -348,6 +348,8 @@ class Outbox:
             session_timeout_ms=int(kafka.session_timeout_s * 1000),
             heartbeat_interval_ms=int(kafka.heartbeat_s * 1000),
             request_timeout_ms=int(kafka.request_timeout_s * 1000),
+            # Topics that are created after the start must not wait for aiokafka's five minutes.
+            metadata_max_age_ms=10_000,
         )
 
 
