@@ -75,7 +75,7 @@ async def test_an_outage_longer_than_its_patience_makes_the_worker_start_again(
 ) -> None:
     await asyncio.to_thread(own_kafka.start)
     await own_kafka.create()
-    worker = own_workers.start("kafka.request_timeout_s=7", "worker.checkpoint_min_s=3", "worker.checkpoint_max_s=3")
+    worker = own_workers.start("kafka.request_timeout_s=7", "worker.checkpoint_min_s=5", "worker.checkpoint_max_s=5")
     await own_ward.produce(1000, KEYS)
     await own_ward.until_total(1000)
     producing = asyncio.create_task(own_ward.produce(2000, KEYS, first=1000, per_s=100))
