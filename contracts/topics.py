@@ -18,6 +18,10 @@ ALERT_CHANGELOG = "alerts.changelog"
 
 DAY_MS = 86_400_000
 
+METADATA_MAX_AGE_MS = 10_000
+"""How soon a consumer learns of a topic created after its start, where nothing else tells it: aiokafka's own five
+minutes are too long for whoever runs `biotwin kafka init` last."""
+
 
 class Topic(msgspec.Struct, frozen=True):
     """How one topic is kept. `retention_ms` -1 keeps everything; `follows_partitions` takes the configured count,

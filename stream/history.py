@@ -19,6 +19,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from contracts.configuration import Configuration
 from contracts.metrics import ProcessMetrics
+from contracts.topics import METADATA_MAX_AGE_MS
 from stream.history_files import merge_backwards, partition_lock, remove_leftovers, segment_path, write_segment
 from stream.history_rows import HISTORY_TOPICS, table
 
@@ -97,8 +98,7 @@ class HistorySink(ConsumerRebalanceListener):  # type: ignore[misc]
             # Nobody waits for history: without this Kafka answers hundreds of times a second with a record or two.
             fetch_min_bytes=FETCH_MIN_BYTES,
             fetch_max_wait_ms=1000,
-            # Topics that are created after the start must not wait for aiokafka's five minutes.
-            metadata_max_age_ms=10_000,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
         await consumer.start()
         self._consumer = consumer

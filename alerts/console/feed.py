@@ -20,7 +20,7 @@ from alerts.console.records import decode_twin
 from alerts.console.ward import Ward
 from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert
-from contracts.topics import ALERTS, JOURNAL, TWIN
+from contracts.topics import ALERTS, JOURNAL, METADATA_MAX_AGE_MS, TWIN
 
 READ = (ALERTS, JOURNAL, TWIN)
 
@@ -66,7 +66,7 @@ class Feed:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=POLL_MS,
-                metadata_max_age_ms=10_000,
+                metadata_max_age_ms=METADATA_MAX_AGE_MS,
             )
             try:
                 await consumer.start()

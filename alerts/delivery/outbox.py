@@ -34,7 +34,7 @@ from alerts.delivery.window import Window
 from contracts.configuration import MQTT, Configuration
 from contracts.metrics import ProcessMetrics
 from contracts.receipt import ReceiptState
-from contracts.topics import ALERTS
+from contracts.topics import ALERTS, METADATA_MAX_AGE_MS
 
 WINDOW = 500
 """Notifications held at once: what a dead receiver costs in memory."""
@@ -348,8 +348,7 @@ class Outbox:
             session_timeout_ms=int(kafka.session_timeout_s * 1000),
             heartbeat_interval_ms=int(kafka.heartbeat_s * 1000),
             request_timeout_ms=int(kafka.request_timeout_s * 1000),
-            # Topics that are created after the start must not wait for aiokafka's five minutes.
-            metadata_max_age_ms=10_000,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
 
 
