@@ -396,7 +396,7 @@ def test_what_was_done_about_a_notice_holds_for_the_settled_alert_of_another_id(
 
 
 def test_what_people_think_of_an_alert_is_journalled_and_changes_nothing_about_it() -> None:
-    held = [(1.0, alert()), (2.0, acknowledge())]
+    held: Log = [(1.0, alert()), (2.0, acknowledge())]
     before, _ = fold(held)
     _, written = fold([*held, (3.0, feedback("c2", useful=False)), (4.0, alert("clear")), (9.0, feedback("c3"))])
     assert [(one.event, one.from_, one.to, one.actor, one.holder, one.announced_t) for one in written[1:]] == [
