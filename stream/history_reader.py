@@ -1,4 +1,5 @@
-"""The one way to read history: `read_history`. Every reader goes through it, because it drops repeats.
+"""The one way to read history: `read_history`. Every reader of records goes through it, because it drops repeats.
+`query_history` answers what needs no record, only a sum.
 
 A reading may stand in Kafka twice (a device sent it again, a process was killed between two steps) and a record may
 stand in two files (the sink was killed while it merged them). Both have the same `id`, and the first of them is kept.
@@ -55,6 +56,19 @@ def read_history(
                 return connection.sql(query, params={**parameters, "files": files}).to_arrow_table()
     kept = [name.strip('"') for name in columns]
     return schema(topic).empty_table().select(kept)
+
+
+def query_history(directory: str | Path, topic: str, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows that a query gives over the view `history`: every row of `topic`, repeats included. None without files.
+
+    For sums over more rows than fit into memory; the caller makes sure that a repeat does not change its result.
+    """
+    with _held_open(Path(directory), topic) as files:
+        if not files:
+            return []
+        with duckdb.connect() as connection:
+            view = f"WITH history AS (SELECT * FROM read_parquet($files, union_by_name = true)) {query}"  # noqa: S608
+            return connection.execute(view, {**parameters, "files": files}).fetchall()
 
 
 @contextmanager
