@@ -13,13 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from alerts.quality import intervals as by_patient
+from alerts.quality.truth import WINDOW_S, matches
 from loadtest.labelled_ward import BoolArray, IntArray, LabelledWard
 from loadtest.physiology import DAY_S, FloatArray
 from loadtest.threshold_alarms import MINUTE_S, MinuteValues
 from loadtest.ward_events import START_T, Event
-
-WINDOW_S = 1800.0
-"""How long after its onset an event may be matched."""
 
 LEAST_SEEN = 0.5
 """Share of the window's minutes in which a vital sign that the event changes must have been measured well."""
@@ -79,14 +77,9 @@ def score(events: Sequence[Event], seen: BoolArray, alarms: Sequence[Span]) -> S
             if not event.begin_t <= alarm.t <= event.end_t:
                 continue
             false[n] = False
-            if hit_by[e] < 0 and not taken[n] and _matches(event, alarm):
+            if hit_by[e] < 0 and not taken[n] and matches(event.begin_t, event.onset_t, alarm.t, alarm.until_t):
                 hit_by[e], taken[n], hits[n] = n, True, seen[e]
     return Score(hit_by, hits, false)
-
-
-def _matches(event: Event, alarm: Span) -> bool:
-    in_window = event.onset_t <= alarm.t <= event.onset_t + WINDOW_S
-    return in_window or (event.begin_t <= alarm.t < event.onset_t <= alarm.until_t)
 
 
 def chance_sensitivity(ward: LabelledWard, events: Sequence[Event], seen: BoolArray, alarms: Sequence[Span]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -77,3 +78,69 @@ def report(from_: From, to: To = "", as_json: Json = False) -> None:
         return
     for line in report_lines(found):
         typer.echo(line)
+
+
+def review(
+    from_: From,
+    rules: Annotated[Path, typer.Option(help="The rule file (TOML) to try.")],
+    to: To = "",
+    factors: Annotated[
+        str, typer.Option(help="Points of the curve: 0 is the present rules, 1 the new ones.")
+    ] = "0,0.25,0.5,0.75,1",
+    labels: Annotated[
+        Path | None, typer.Option(help="What truly happened (JSON Lines, as `biotwin simulate --labels` writes it).")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the review as a page, with the curve, into this file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Replay history under the present rules and under others: how many alarms there would be, and what would be lost.
+
+    Never the rate alone: each point of the curve says which alarms that were useful, acknowledged or of high priority
+    would no longer come, or come later, and which that were not useful would go.
+    """
+    import sys
+    import time
+
+    from deploy.configuration import load_configuration
+    from deploy.review_page import review_html, review_json, review_lines
+    from deploy.rule_files import present_rules, read_rules
+    from loadtest.review import read_events, run_review
+
+    configuration = load_configuration()
+    new = read_rules(rules, time.time())
+    span = span_of(from_, to)
+    days_of(configuration, span)
+    found = run_review(
+        configuration,
+        present_rules(configuration, time.time()),
+        new,
+        *span,
+        _factors(factors),
+        read_events(labels) if labels else (),
+        lambda text: print(text, file=sys.stderr),
+    )
+    if html is not None:
+        html.write_text(review_html(found), encoding="utf-8")
+    if as_json:
+        typer.echo(review_json(found).decode())
+        return
+    for line in review_lines(found):
+        typer.echo(line)
+    if html is not None:
+        typer.echo(f"\n{html} written")
+
+
+def _factors(text: str) -> list[float]:
+    from math import isfinite
+
+    from deploy.errors import UserError
+
+    try:
+        factors = [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise UserError(f"--factors: {text!r} is not a list of numbers such as 0,0.5,1") from error
+    if not all(isfinite(factor) and 0.0 <= factor <= 10.0 for factor in factors):
+        raise UserError("--factors: each lies in 0 to 10")
+    return factors

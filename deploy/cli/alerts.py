@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.alarm_quality import report
+from deploy.cli.alarm_quality import report, review
 from deploy.cli.sending import At, Author, CommandId, parse_time, send_command, shown_time
 
 app = typer.Typer(no_args_is_help=True, help="Show alerts, act on their signals, and judge how good they are.")
 app.command()(report)
+app.command()(review)
 
 Patient = Annotated[str, typer.Argument(help="The patient's pseudonym.")]
 Alert = Annotated[str, typer.Argument(help="The alert's id, as the console and the alert's record show it.")]
