@@ -14,7 +14,19 @@ from typing import NamedTuple
 import msgspec
 
 from alerts.rules import Rule, RuleSet, escalate_after_s, re_alarm_after_s
-from alerts.signal_table import ANEW, ANSWERED, HELD, LATCHED, SIGNAL_EVENTS, TABLE, TIMER_EVENTS, TIMERS, Cell, Timer
+from alerts.signal_table import (
+    ANEW,
+    ANSWERED,
+    ANSWERS,
+    HELD,
+    LATCHED,
+    SIGNAL_EVENTS,
+    TABLE,
+    TIMER_EVENTS,
+    TIMERS,
+    Cell,
+    Timer,
+)
 from contracts.alert_signal import SYSTEM_ACTOR, SignalEvent, SignalState, SignalTransition
 from contracts.command import (
     ALARM_OFF_HIGH_MAX_S,
@@ -60,7 +72,7 @@ class Signal(msgspec.Struct, frozen=True, array_like=True):
 
     `former` is the id under which the alert was announced, where settling gave its condition another. `unseen` says
     that the condition came back while its latched signal waited for somebody. `announced_t` is when its newest onset
-    was announced.
+    was announced, `answered_t` when somebody first acknowledged it or put it off since.
     """
 
     rule: str
@@ -78,6 +90,7 @@ class Signal(msgspec.Struct, frozen=True, array_like=True):
     former: str = ""
     unseen: bool = False
     announced_t: float | None = None
+    answered_t: float | None = None
 
 
 class PatientSignals(msgspec.Struct, frozen=True, array_like=True):
@@ -246,7 +259,9 @@ def _happen(
         return signals, []
     after = _moved(signal, cell, act, now, rules)
     if event == "condition_onset":
-        after = msgspec.structs.replace(after, announced_t=now)
+        after = msgspec.structs.replace(after, announced_t=now, answered_t=None)
+    elif event in ANSWERS and "refuse" not in cell.effects and signal.answered_t is None:
+        after = msgspec.structs.replace(after, answered_t=now)
     transition = SignalTransition(
         id=alert_id,
         patient=patient,
@@ -268,6 +283,7 @@ def _happen(
         escalation=after.escalation,
         replaces=after.former if "rename" in cell.effects else "",
         announced_t=after.announced_t,
+        answered_t=after.answered_t,
     )
     return msgspec.structs.replace(_remember(signals, alert_id, after), t=now), [transition]
 
@@ -290,6 +306,7 @@ def _described(signals: PatientSignals, alert: Alert, event: SignalEvent, rules:
         sequence=known.sequence,
         unseen=known.state in LATCHED,
         announced_t=known.announced_t,
+        answered_t=known.answered_t,
     )
 
 

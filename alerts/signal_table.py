@@ -165,6 +165,9 @@ _LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
 """Where a latching signal differs. One that somebody acknowledged or put off ends with its condition all the same: the
 deliberate act that latching asks for has taken place."""
 
+ANSWERS: frozenset[SignalEvent] = frozenset({"acknowledge", "alarm_off"})
+"""Acts by which somebody answers an alert."""
+
 FEEDBACK: frozenset[SignalEvent] = frozenset({"marked_useful", "marked_not_useful"})
 """What somebody says of an alert afterwards. It is journalled in every state and changes none."""
 

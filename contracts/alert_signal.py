@@ -63,7 +63,8 @@ class SignalTransition(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
     `reason` why, `command` the command's id. `holder` is whose act holds the signal back, `since` from when on and
     `until` how long, as long as that lasts. `escalation` counts how often nobody answered in time. `replaces` names the
     id under which the signal stood before, where settling gave the condition another one. `announced_t` is the arrival
-    clock (s) at which the alert was announced that the record is about: its newest onset, not a repetition.
+    clock (s) at which the alert was announced that the record is about: its newest onset, not a repetition;
+    `answered_t` is when somebody first acknowledged it, or put it off, since.
     """
 
     id: str
@@ -86,6 +87,7 @@ class SignalTransition(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
     escalation: int = 0
     replaces: str = ""
     announced_t: float | None = None
+    answered_t: float | None = None
     provenance: Provenance = Provenance()
 
 

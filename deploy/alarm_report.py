@@ -12,7 +12,7 @@ from alerts.quality.figures import Figures, Quality
 
 MOST_RULES = 15
 HEADINGS = ("alarms", "a patient-day", "(95 %)", "useful", "not", "PPV", "(95 %)", "answered", "median", "90 %")
-WIDTHS = (8, 14, 18, 8, 6, 7, 16, 9, 8, 8)
+WIDTHS = (8, 14, 17, 8, 6, 8, 18, 10, 9, 9)
 
 
 def report_lines(found: Quality) -> Iterator[str]:

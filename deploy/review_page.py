@@ -150,6 +150,7 @@ def _svg(curve: Sequence[Point]) -> str:
     for rate in (0.0, highest / 2, highest):
         x, _ = place(rate, 0.0)
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">{rate:.2g}</text>')
+    thickness = {"useful": 8, "acknowledged": 5, "high": 3, "not_useful": 2}  # so that lines on each other are seen
     shown = [name for name in GROUPS[:4] if curve[0].groups[name].alarms]
     for row, name in enumerate(shown):
         dots = [
@@ -157,7 +158,9 @@ def _svg(curve: Sequence[Point]) -> str:
             for point in curve
         ]
         path = " ".join(f"{x:.1f},{y:.1f}" for _, x, y in dots)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"/>')
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{COLOURS[name]}" stroke-width="{thickness[name]}"/>'
+        )
         for point, x, y in dots:
             title = escape(f"{NAMES[name]}, factor {point.factor:g}: {_kept(point, name)} kept")
             dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{COLOURS[name]}">'

@@ -7,13 +7,10 @@ from pathlib import Path
 import msgspec
 
 from alerts.quality.alarms import Alarm, alarms_of
+from alerts.quality.figures import MONITORED_GAP_S
 from contracts.alert_signal import SignalTransition
 from contracts.topics import JOURNAL, TELEMETRY
 from stream.history_reader import query_history, read_history
-
-MONITORED_GAP_S = 900.0
-"""A reading says that its patient is monitored until the next one, at most so long: the silence that BioTwin allows at
-rest. Longer gaps count with this much."""
 
 LOOK_BACK_S = 30 * 86_400.0
 """How long before a time span the journal is read, so that what has stood since is known."""

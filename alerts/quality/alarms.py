@@ -10,6 +10,7 @@ from math import inf
 
 import msgspec
 
+from alerts.signal_table import ANSWERS
 from contracts.alert_signal import SignalTransition
 from contracts.condition import PRIORITIES, Kind, Priority
 
@@ -75,6 +76,7 @@ def alarms_of(journal: Iterable[SignalTransition]) -> list[Alarm]:
                 kind=one.kind,
                 priority=one.priority,
                 announced_t=begun,
+                answered_t=one.answered_t,
                 announcements=0 if "annunciate" in one.effects else 1,
                 votes={},
             )
@@ -89,9 +91,9 @@ def _follow(alarm: Alarm, one: SignalTransition) -> None:
     alarm.escalations += "escalate" in one.effects
     if PRIORITIES.index(one.priority) > PRIORITIES.index(alarm.priority):
         alarm.priority = one.priority
+    if one.event in ANSWERS and alarm.answered_t is None and "refuse" not in one.effects:
+        alarm.answered_t = one.t
     match one.event:
-        case "acknowledge" | "alarm_off" if alarm.answered_t is None and "refuse" not in one.effects:
-            alarm.answered_t = one.t
         case "condition_cleared" | "condition_withdrawn":
             alarm.ended_t = one.t
             alarm.withdrawn = one.event == "condition_withdrawn"

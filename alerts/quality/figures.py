@@ -36,13 +36,18 @@ FLOOD_WINDOW_S = 600.0
 STALE_S = 86_400.0
 """Stale (IEC 62682): an alarm that stands longer than 24 h."""
 
+MONITORED_GAP_S = 900.0
+"""A reading says that its patient is monitored until the next one, at most so long: the silence that BioTwin allows at
+rest. A longer gap counts with this much."""
+
 
 class Figures(msgspec.Struct, frozen=True):
     """What is known of a group of alarms.
 
-    `per_patient_day` has the interval that drawing patients with replacement gives, `ppv` that of Wilson. `ppv` is
-    useful / (useful + not useful) over alarms with feedback that is not `divided`. Delays are from announcement to the
-    first acknowledgement (s), of those `acknowledged`: an alarm that was over before anybody came has none.
+    `per_patient_day` has the interval that drawing patients with replacement gives (none for fewer than five), `ppv`
+    that of Wilson. `ppv` is useful / (useful + not useful) over alarms with feedback that is not `divided`. Delays are
+    from announcement to the first answer (s), of those `acknowledged` or put off: an alarm that was over before anybody
+    came has none.
     """
 
     alarms: int

@@ -11,6 +11,9 @@ FloatArray = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 RESAMPLES = 1000
+LEAST_PATIENTS = 5
+"""Of fewer patients, drawing them again says nothing about others."""
+
 _Z = 1.959963984540054
 """The 97.5th percentile of the normal distribution."""
 
@@ -44,8 +47,9 @@ def percentile_interval(values: FloatArray) -> Interval:
 
 
 def rate_interval(events: FloatArray, days: FloatArray) -> Interval | None:
-    """The interval of events a day over patients, both of shape (patients,); None without a day."""
-    if not days.sum() > 0.0:
+    """The interval of events a day over patients, both of shape (patients,); None without a day, or for fewer
+    than `LEAST_PATIENTS`."""
+    if not days.sum() > 0.0 or len(days) < LEAST_PATIENTS:
         return None
     weights = resampling_weights(len(days))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -153,11 +153,11 @@ def test_rates_ppv_and_delays_of_a_day() -> None:
             alarm(9000.0, rule="news", priority="medium", nurse=True, doctor=False),
             alarm(20000.0, priority="low", lasts_s=5.0),
         ],
-        patients=2,
+        patients=5,
     )
-    assert (found.patients, found.patient_days) == (2, 2.0)
-    assert (found.every.alarms, found.every.per_patient_day) == (4, 2.0)
-    assert (found.interruptive.alarms, found.interruptive.per_patient_day) == (3, 1.5)
+    assert (found.patients, found.patient_days) == (5, 5.0)
+    assert (found.every.alarms, found.every.per_patient_day) == (4, 0.8)
+    assert (found.interruptive.alarms, found.interruptive.per_patient_day) == (3, 0.6)
     assert (found.interruptive.useful, found.interruptive.not_useful, found.interruptive.divided) == (1, 1, 1)
     assert found.interruptive.ppv == 0.5
     assert found.interruptive.ppv_95 == pytest.approx((0.0945, 0.9055), abs=1e-3)
@@ -165,7 +165,7 @@ def test_rates_ppv_and_delays_of_a_day() -> None:
     assert (high.acknowledged, high.acknowledge_median_s, high.acknowledge_p90_s) == (2, 60.0, 84.0)
     assert (found.by_priority["low"].short_lived, high.short_lived) == (1, 0)
     assert found.every.per_patient_day_95 is not None
-    assert found.every.per_patient_day_95[0] <= 2.0 <= found.every.per_patient_day_95[1]
+    assert found.every.per_patient_day_95[0] <= 0.8 <= found.every.per_patient_day_95[1]
     assert found.worst_tenth_share == 1.0
 
 

@@ -405,6 +405,7 @@ def test_what_people_think_of_an_alert_is_journalled_and_changes_nothing_about_i
         ("condition_cleared", "acknowledged", "inactive", "system", "", 1.0),
         ("marked_useful", "inactive", "inactive", "nurse-2", "", 1.0),
     ]
+    assert {one.answered_t for one in written} == {None, 2.0}
     with_feedback, _ = fold([*held, (3.0, feedback("c2"))])
     assert msgspec.structs.replace(with_feedback.standing["a"], sequence=2) == before.standing["a"]
 
