@@ -1,6 +1,7 @@
 """What the worker tells Prometheus about the quality of its alarms.
 
-The alert agent is the one process that sees each alarm once: a partition has one owner. Every figure but the share is a sum over partitions, so those of several workers add up. Nothing here names a patient.
+The alert agent is the one process that sees each alarm once: a partition has one owner. Every figure but the share is a
+sum over partitions, so those of several workers add up. Nothing here names a patient.
 """
 
 from __future__ import annotations
