@@ -132,10 +132,20 @@ class AlarmResume(_Command, frozen=True, tag="alarm_resume"):
     reason: str = ""
 
 
+class Feedback(_Command, frozen=True, tag="feedback"):
+    """The author says whether the alert was worth the interruption. It changes nothing about the alert's signal; of
+    what one author says of one alert, the last counts. Takes effect when it arrives, also after the alert is over."""
+
+    patient: Pseudonym
+    alert: Annotated[str, msgspec.Meta(min_length=1)]
+    useful: bool
+    reason: str = ""
+
+
 PatientCommand = Admit | Discharge | Limits | News2 | Session
 """Commands that change a twin."""
 
-AlertCommand = Acknowledge | AudioPause | AlarmOff | AlarmResume
+AlertCommand = Acknowledge | AudioPause | AlarmOff | AlarmResume | Feedback
 """Commands about the signal of an alert. They change no twin: the twin agent passes them on to `conditions`, where the
 alert agent meets them in one order with the conditions."""
 

@@ -104,6 +104,8 @@ EVENT_MEANINGS: dict[SignalEvent, tuple[str, str]] = {
     "audio_pause": ("person", f"pauses the sound, for {AUDIO_PAUSE_MAX_S:g} s at most"),
     "alarm_off": ("person", "puts the alert off"),
     "alarm_resume": ("person", "takes any of these back"),
+    "marked_useful": ("person", "says that it was worth the interruption"),
+    "marked_not_useful": ("person", "says that it was not"),
     "inactivation_expired": ("clock", "a pause, or off, has lasted its time"),
     "re_alarm_due": ("clock", "acknowledged for so long, and the condition still stands"),
     "escalation_due": ("clock", "nobody has answered within the time of the priority"),
@@ -119,6 +121,7 @@ SIGNAL_EFFECTS: dict[SignalEffect, tuple[str, str]] = {
     "expire_later": ("expire", "the time of the pause, or off, begins"),
     "rename": ("rename", "the journal says under which id it goes on"),
     "refuse": ("refuse", "nothing changes; the journal says that somebody tried"),
+    "record": ("record", "nothing changes; the journal says what somebody thinks of it"),
 }
 
 RULES_ARE_DATA = """

@@ -1,4 +1,5 @@
-"""The one way to read history: `read_history`. Every reader goes through it, because it drops repeats.
+"""The one way to read history: `read_history`. Every reader of records goes through it, because it drops repeats.
+`query_history` answers what needs no record, only a sum; `read_log` gives the log again as it stood.
 
 A reading may stand in Kafka twice (a device sent it again, a process was killed between two steps) and a record may
 stand in two files (the sink was killed while it merged them). Both have the same `id`, and the first of them is kept.
@@ -11,7 +12,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -55,6 +56,48 @@ def read_history(
                 return connection.sql(query, params={**parameters, "files": files}).to_arrow_table()
     kept = [name.strip('"') for name in columns]
     return schema(topic).empty_table().select(kept)
+
+
+def query_history(directory: str | Path, topic: str, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows that a query gives over the view `history`: every row of `topic`, repeats included. None without files.
+
+    For sums over more rows than fit into memory; the caller makes sure that a repeat does not change its result.
+    """
+    with _held_open(Path(directory), topic) as files:
+        if not files:
+            return []
+        with duckdb.connect() as connection:
+            view = f"WITH history AS (SELECT * FROM read_parquet($files, union_by_name = true)) {query}"  # noqa: S608
+            return connection.execute(view, {**parameters, "files": files}).fetchall()
+
+
+LOG_ROWS_AT_ONCE = 20_000
+
+
+class LoggedRow(NamedTuple):
+    """One record of the log, as it stood in Kafka but for its headers."""
+
+    partition: int
+    key: bytes | None
+    value: bytes
+
+
+def read_log(directory: str | Path, since: float, until: float) -> Iterator[LoggedRow]:
+    """The log (`telemetry`) again, partition by partition in the order of offsets: what arrived in [since, until), s
+    since the epoch by the arrival clock, and before it the commands that arrived earlier, whose effect may last."""
+    query = (
+        "SELECT partition, key, value FROM read_parquet($files, union_by_name = true)"
+        " WHERE coalesce(received_at, t) < $until AND (kind = 'command' OR coalesce(received_at, t) >= $since)"
+        ' QUALIFY row_number() OVER (PARTITION BY partition, "offset") = 1 ORDER BY partition, "offset"'
+    )
+    with _held_open(Path(directory), topics.TELEMETRY) as files:
+        if not files:
+            return
+        with duckdb.connect() as connection:
+            found = connection.execute(query, {"files": files, "since": since, "until": until})
+            while rows := found.fetchmany(LOG_ROWS_AT_ONCE):
+                for partition, key, value in rows:
+                    yield LoggedRow(partition, None if key is None else key.encode(), value.encode())
 
 
 @contextmanager

@@ -46,7 +46,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "history": LazyCommand("deploy.cli.history:history", "Write history as Parquet files."),
     "patient": LazyCommand("deploy.cli.patient:app", "Admit, discharge, set limits."),
     "device": LazyCommand("deploy.cli.device:app", "Bind devices to patients."),
-    "alerts": LazyCommand("deploy.cli.alerts:app", "Acknowledge, pause, put off or resume the signal of an alert."),
+    "alerts": LazyCommand("deploy.cli.alerts:app", "Show alerts, act on them, judge how good they are."),
     "quarantine": LazyCommand("deploy.cli.quarantine:app", "List, show and replay what was refused."),
     "rules": LazyCommand("deploy.cli.rules:app", "Show and check the alert rules."),
     "simulate": LazyCommand("deploy.cli.simulate:simulate", "Publish a simulated ward over MQTT."),

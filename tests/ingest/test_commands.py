@@ -45,6 +45,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "audio_pause": {"patient": "p1", "duration_s": 60},
     "alarm_off": {"patient": "p1", "alert": "9409b1f2be48937f", "expires_at": NOW + 900, "reason": "suction"},
     "alarm_resume": {"patient": "p1", "alert": "9409b1f2be48937f"},
+    "feedback": {"patient": "p1", "alert": "9409b1f2be48937f", "useful": False, "reason": "artefact"},
 }
 
 
@@ -85,6 +86,8 @@ def test_published_schema_is_that_of_the_types() -> None:
         ("discharge", {"patient": "p1", "t": 12}, "t"),
         ("acknowledge", {"patient": "p1"}, "alert"),
         ("acknowledge", {"patient": "p1", "alert": "the first"}, "alert"),
+        ("feedback", {"patient": "p1", "alert": "a"}, "useful"),
+        ("feedback", {"patient": "p1", "alert": "", "useful": True}, "alert"),
         ("audio_pause", {"patient": "p1", "duration_s": 121}, "duration_s"),
         ("audio_pause", {"patient": "p1", "duration_s": 0}, "duration_s"),
         ("alarm_off", {"patient": "p1", "alert": "a", "expires_at": NOW + 60}, "reason"),
