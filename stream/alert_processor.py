@@ -182,7 +182,9 @@ class AlertProcessor:
             self._counts["fence_skips"] += 1
             return []
         row.alerts, alerts = step(row.alerts, condition, self._rules)
-        provenance = Provenance(self._partition, offset, condition.provenance.received_at, now)
+        provenance = msgspec.structs.replace(
+            condition.provenance, partition=self._partition, offset=offset, applied_at=now, announced_id=""
+        )
         written = [self._written(alert, provenance) for alert in alerts]
         for alert in alerts:
             row.signals, transitions = follow(row.signals, alert, self._known_clock(), self._rules)

@@ -65,7 +65,8 @@ class TwinProcessor:
     ) -> None:
         self._store = Store(twin)
         self._decoder = model_set.decoder(model_set.registry)
-        self._evidence = EvidenceWriter(twin, rules, partition, self._store.device_names)
+        log = configuration.worker.telemetry_topic
+        self._evidence = EvidenceWriter(twin, rules, partition, self._store.device_names, log)
         self._twins = TwinWriter(twin, partition)
         self._partition = partition
         self._twin_interval_s = configuration.worker.twin_interval_s
@@ -94,6 +95,7 @@ class TwinProcessor:
         self._records += len(records)
         batch, rejected = self._decoder.decode(records, self._store)
         effects = apply(self._store, batch)
+        self._evidence.remember(batch)
         self._position = max(self._position, records[-1].offset + 1)
         output = [self._refused(records[refusal.record], refusal) for refusal in rejected]
         keys = self._store.keys
