@@ -199,7 +199,7 @@ def _events(signal: Signal | None, alert: Alert) -> list[SignalEvent]:
         if change:
             return ["priority_raised" if change > 0 else "priority_lowered"]
         return []
-    if signal is None:
+    if signal is None or alert.state == "suppressed":
         return []
     # A notice is taken back; what was there before it, and was seen by nobody, is not.
     return ["condition_cleared" if alert.state == "cleared" or signal.unseen else "condition_withdrawn"]

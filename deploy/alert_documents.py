@@ -31,6 +31,13 @@ CHANNEL_MEANINGS: dict[str, str] = {
     "symptom_chest_pain": "1 while a report of chest pain is current",
     "symptom_syncope": "1 while a report of fainting is current",
     "symptom_other": "1 while a report of any other symptom is current",
+    "heart_rate_steady": "heart rate without what comes and goes like an artefact ([steady values](twin-state.md#steady-values))",
+    "respiratory_rate_steady": "respiratory rate, the same",
+    "spo2_steady": "SpO2, the same",
+    "news2_steady": "least NEWS2 total with the steady values in place of the last ones",
+    "heart_rate_below_usual": "1/min by which heart rate lies below what is usual for the patient, from one hour on",
+    "spo2_below_usual": "% by which SpO2 lies below what is usual for the patient, from one hour on",
+    "deterioration": "how far heart rate and respiratory rate lie above and SpO2 below what is usual for the patient, summed over their scales (6/min, 2.4/min, 1.1 %), each at most 3",
 }
 
 FIELDS: tuple[tuple[str, str], ...] = (
@@ -43,6 +50,9 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("hysteresis", "how far back beyond the limit the value must go to clear"),
     ("onset_delay_s", "s of unbroken breach before the onset; no delay runs across a gap in the data"),
     ("clear_delay_s", "s beyond the hysteresis before it clears"),
+    ("onset_area", "the onset comes sooner than its delay once the area beyond the limit (unit x s) reaches this"),
+    ("hold_s", "s for which a value counts while a delay runs; absent: three of its periods, at least 15 s"),
+    ("suppressed_by", "ids of rules: while an alert of one of them stands, one of this rule is kept back"),
     ("update_step", "an update is written each time the value worsens by this much; 0: never"),
     ("when", "`always`, `rest` (no exercise session) or `session`"),
     ("limit", f"personal limit that replaces the threshold: {', '.join(f'`{limit}`' for limit in LIMITS)}"),
