@@ -134,9 +134,7 @@ class MqttSubscription(_Subscription, frozen=True, kw_only=True, tag="mqtt"):
     """All alerts over MQTT, where subscribers choose by topic; `deliver.mqtt` stands for it, no file names it."""
 
 
-class WebhookSubscription(_Subscription, frozen=True, kw_only=True, tag="webhook"):
-    """POSTs to `url`, signed with `secret`."""
-
+class _HttpSubscription(_Subscription, frozen=True, kw_only=True):
     url: str
     secret: Annotated[str, msgspec.Meta(min_length=16)]
     ca_file: str = ""
@@ -150,6 +148,17 @@ class WebhookSubscription(_Subscription, frozen=True, kw_only=True, tag="webhook
             raise ValueError("`url` may hold no user name or password")
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
             raise ValueError("`url` must be https, except to this machine itself")
+
+
+class WebhookSubscription(_HttpSubscription, frozen=True, kw_only=True, tag="webhook"):
+    """POSTs to `url`, signed with `secret`."""
+
+
+class FhirSubscription(_HttpSubscription, frozen=True, kw_only=True, tag="fhir"):
+    """FHIR R4 notifications to `url`, signed with `secret`: a handshake first, and a heartbeat after `heartbeat_s` of
+    quiet."""
+
+    heartbeat_s: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
 
 
 class EmailSubscription(_Subscription, frozen=True, kw_only=True, tag="email"):
@@ -171,7 +180,7 @@ class MllpSubscription(_Subscription, frozen=True, kw_only=True, tag="mllp"):
     status_port: Port = 0
 
 
-Subscription = WebhookSubscription | EmailSubscription | MllpSubscription
+Subscription = WebhookSubscription | EmailSubscription | MllpSubscription | FhirSubscription
 """What a file may name under `[[subscriptions]]`, told apart by `channel`."""
 
 

@@ -54,8 +54,8 @@ priorities = ["high", "medium"]
 _SUBSCRIPTIONS = """\
 ## Subscriptions
 
-Each `[[subscriptions]]` names its `channel`: "webhook", "email" or "mllp". All take the first options, each channel
-those of its own. [Delivery channels](delivery-channels.md) has the receiver's side.
+Each `[[subscriptions]]` names its `channel`: "webhook", "email", "mllp" or "fhir". All take the first options, each
+channel those of its own. [Delivery channels](delivery-channels.md) has the receiver's side.
 
 | channel | option | default | effect |
 | --- | --- | --- | --- |
@@ -160,6 +160,11 @@ SUBSCRIPTION_EFFECTS: dict[str, str] = {
     "webhook.secret": "signs the requests; at least 16 characters, masked wherever the configuration is shown",
     "webhook.ca_file": "certificate authorities to trust, in place of the system's",
     "webhook.timeout_s": "how long an answer may take",
+    "fhir.url": "https, or http to this machine itself",
+    "fhir.secret": "signs the requests; at least 16 characters, masked wherever the configuration is shown",
+    "fhir.ca_file": "certificate authorities to trust, in place of the system's",
+    "fhir.timeout_s": "how long an answer may take",
+    "fhir.heartbeat_s": "how long it may be quiet before a heartbeat says that nothing is wrong",
     "email.to": "addresses, at least one",
     "email.interval_s": "shortest time between two mails; what comes in between goes in one",
     "mllp.host": "the alert manager's host",

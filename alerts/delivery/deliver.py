@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 from alerts.delivery.channel import Channel
 from alerts.delivery.email.channel import EmailChannel
+from alerts.delivery.fhir.channel import FhirChannel
 from alerts.delivery.mllp.channel import MllpChannel
 from alerts.delivery.mqtt.channel import MqttChannel
 from alerts.delivery.notification import AnySubscription
@@ -16,7 +18,14 @@ from alerts.delivery.receipt_log import ReceiptLog
 from alerts.delivery.receipts import AnswerState, Reference
 from alerts.delivery.retry import Backoff
 from alerts.delivery.webhook.channel import WebhookChannel
-from contracts.configuration import MQTT, Configuration, EmailSubscription, MqttSubscription, WebhookSubscription
+from contracts.configuration import (
+    MQTT,
+    Configuration,
+    EmailSubscription,
+    FhirSubscription,
+    MqttSubscription,
+    WebhookSubscription,
+)
 from contracts.metrics import ProcessMetrics
 
 MQTT_SUBSCRIPTION = MqttSubscription(name=MQTT, expire_after_s=0.0)
@@ -103,6 +112,9 @@ class Deliverer:
                 on_connected=self._on_connected,
                 on_answer=on_answer,
             )
+        if isinstance(subscription, FhirSubscription):
+            backoff = Backoff(configuration.ingest.reconnect_min_s, configuration.ingest.reconnect_max_s)
+            return FhirChannel(subscription, configuration.site, Path(configuration.data) / "fhir", backoff)
         if isinstance(subscription, WebhookSubscription):
             return WebhookChannel(subscription, configuration.site)
         if isinstance(subscription, EmailSubscription):

@@ -7,12 +7,18 @@ from typing import NamedTuple
 import msgspec
 
 from contracts.condition import Alert, ConditionState, Stage
-from contracts.configuration import EmailSubscription, MllpSubscription, MqttSubscription, WebhookSubscription
+from contracts.configuration import (
+    EmailSubscription,
+    FhirSubscription,
+    MllpSubscription,
+    MqttSubscription,
+    WebhookSubscription,
+)
 
 REMEMBERED = 100_000
 """Deliveries remembered: far more than a worker can write again after a crash, about 20 MB."""
 
-AnySubscription = MqttSubscription | WebhookSubscription | EmailSubscription | MllpSubscription
+AnySubscription = MqttSubscription | WebhookSubscription | EmailSubscription | MllpSubscription | FhirSubscription
 
 
 class NotificationKey(NamedTuple):

@@ -48,6 +48,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "device": LazyCommand("deploy.cli.device:app", "Bind devices to patients."),
     "alerts": LazyCommand("deploy.cli.alerts:app", "Show alerts, act on them, judge how good they are."),
     "quarantine": LazyCommand("deploy.cli.quarantine:app", "List, show and replay what was refused."),
+    "fhir": LazyCommand("deploy.cli.fhir:app", "Check FHIR resources."),
     "rules": LazyCommand("deploy.cli.rules:app", "Show and check the alert rules."),
     "simulate": LazyCommand("deploy.cli.simulate:simulate", "Publish a simulated ward over MQTT."),
     "replay": LazyCommand("deploy.cli.replay:replay", "Run recorded payloads through the pipeline, reproducibly."),
