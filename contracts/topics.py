@@ -12,6 +12,7 @@ CONDITIONS = "conditions"
 ALERTS = "alerts"
 JOURNAL = "alerts.journal"
 ALERT_RECEIPTS = "alerts.receipts"
+ON_CALL = "oncall"
 TWIN = "twin"
 TWIN_CHANGELOG = "twin.changelog"
 ALERT_CHANGELOG = "alerts.changelog"
@@ -42,13 +43,24 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         QUARANTINE, "device", 30 * DAY_MS, meaning="what was refused or waits for a binding, with reason and raw bytes"
     ),
-    Topic(COMMANDS, "patient, or device for bind and unbind", meaning="what people decided; kept without limit"),
+    Topic(
+        COMMANDS,
+        "patient, device or role",
+        meaning="what people decided; kept without limit",
+    ),
     Topic(
         BINDINGS,
         "device",
         compacted=True,
         follows_partitions=False,
         meaning="device to patient, with validity intervals",
+    ),
+    Topic(
+        ON_CALL,
+        "role",
+        compacted=True,
+        follows_partitions=False,
+        meaning="who is on call, by role, with validity intervals",
     ),
     Topic(
         CONDITIONS,

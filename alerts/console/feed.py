@@ -1,5 +1,5 @@
-"""What the console reads from Kafka: topic `twin` from its beginning, topics `alerts` and `alerts.journal` from the
-beginning they retain.
+"""What the console reads from Kafka: topics `twin` and `oncall` from their beginning, topics `alerts` and
+`alerts.journal` from the beginning they retain.
 
 A plain consumer without a group: a console keeps no position and disturbs nobody. It starts before Kafka does and
 outlives its outages.
@@ -20,9 +20,9 @@ from alerts.console.records import decode_twin
 from alerts.console.ward import Ward
 from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert
-from contracts.topics import ALERTS, JOURNAL, METADATA_MAX_AGE_MS, TWIN
+from contracts.topics import ALERTS, JOURNAL, METADATA_MAX_AGE_MS, ON_CALL, TWIN
 
-READ = (ALERTS, JOURNAL, TWIN)
+READ = (ALERTS, JOURNAL, ON_CALL, TWIN)
 
 POLL_MS = 500
 PROBE_S = 2.0
@@ -140,6 +140,8 @@ class Feed:
                 elif partition.topic == JOURNAL:
                     self._journal_offsets[partition.partition] = record.offset + 1
                     self.ward.apply_signal(_decode_signal(record.value or b""))
+                elif partition.topic == ON_CALL:
+                    self.ward.on_call.load(record.key or b"", record.value)
                 elif record.value is None:
                     self.ward.remove_twin((record.key or b"").decode("utf-8", "replace"))
                 else:
