@@ -1,7 +1,8 @@
 """The effective configuration: defaults, then a TOML file, then the environment, into which flags are put first.
 
 `BIOTWIN_KAFKA__BOOTSTRAP` is the field `bootstrap` of the section `kafka`; `BIOTWIN_SITE` and `BIOTWIN_DATA` are the
-fields outside the sections; `BIOTWIN_TOKEN` is `console.token`; `BIOTWIN_TOKENS` and `BIOTWIN_SUBSCRIPTIONS` take JSON.
+fields outside the sections; `BIOTWIN_TOKEN` is `console.token`; `BIOTWIN_TOKENS`, `BIOTWIN_SUBSCRIPTIONS` and
+`BIOTWIN_ESCALATION` take JSON.
 The file is `BIOTWIN_CONFIG`, else `./biotwin.toml`.
 """
 
@@ -69,7 +70,7 @@ def _settings_of(environment: Mapping[str, str]) -> Iterable[tuple[str, list[str
         value: Any = environment[variable]
         if path == ["token"]:
             path = ["console", "token"]
-        elif path in (["tokens"], ["subscriptions"]):
+        elif path in (["tokens"], ["subscriptions"], ["escalation"]):
             value = _json_of(variable, value)
         elif len(path) == 1 and path[0] not in top:
             continue
