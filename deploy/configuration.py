@@ -63,7 +63,8 @@ def _from_file(file: str | os.PathLike[str] | None, environment: Mapping[str, st
 def _settings_of(environment: Mapping[str, str]) -> Iterable[tuple[str, list[str], Any]]:
     """(variable, path, value) of every variable that sets a field; other BIOTWIN_ variables belong to other parts."""
     top = {field.name for field in msgspec.structs.fields(Configuration)}
-    for variable in sorted(environment):
+    # Chains last: they name subscriptions.
+    for variable in sorted(environment, key=lambda name: (name == PREFIX + "ESCALATION", name)):
         if not variable.startswith(PREFIX):
             continue
         path = variable.removeprefix(PREFIX).lower().split("__")

@@ -16,6 +16,7 @@ import orjson
 
 from alerts.console.alert_book import AlertBook, AlertLife, rank, shown
 from alerts.console.directory import Entry
+from alerts.console.receipt_book import ReceiptBook
 from alerts.console.records import Score, SignalValue, TwinRecord
 from alerts.console.trend import Trend
 from alerts.on_call import OnCallTable
@@ -63,6 +64,7 @@ class Ward:
         self.patients: dict[str, Patient] = {}
         self.log: deque[LoggedAlert] = deque(maxlen=ALERT_LOG)
         self.on_call = OnCallTable()
+        self.receipts = ReceiptBook()
         self.serial = 0
         self.next_offsets: dict[int, int] = {}
         self.lost_offsets: dict[int, int] = {}

@@ -176,11 +176,7 @@ async def test_who_is_lost_is_missed_until_they_are_back(configuration: Configur
         configuration = msgspec.structs.replace(
             configuration,
             subscriptions=[msgspec.structs.replace(subscription(people, "paging"), only_escalated=False)],
-            watch=Watch(consoles=["3-west"], subscribers=["gateway"], lost_after_s=10.0),
-        )
-        configuration = msgspec.structs.replace(
-            configuration,
-            watch=msgspec.json.decode(b'{"consoles": ["3-west"], "subscribers": ["gateway"]}', type=Watch),
+            watch=Watch(consoles=["3-west"], subscribers=["gateway"]),
         )
         watch = msgspec.structs.replace(configuration.watch, lost_after_s=1.0)  # below what a file may say: a test's
         configuration = msgspec.structs.replace(configuration, watch=watch)

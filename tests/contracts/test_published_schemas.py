@@ -18,8 +18,9 @@ from alerts.delivery.receipts import receipt, reference_of
 from alerts.on_call import OnCallTable
 from contracts.canonical import canonical_bytes
 from contracts.command import HandOverRole, ReleaseRole, TakeRole
-from contracts.condition import Alert
+from contracts.condition import Alert, to_builtins
 from contracts.configuration import Configuration, EmailSubscription, WebhookSubscription
+from contracts.escalation import Call
 from contracts.topics import ALERTS, CONDITIONS, JOURNAL, QUARANTINE, TELEMETRY, TWIN
 from deploy.schemas import SCHEMAS, schema, schema_bytes
 from loadtest.pipeline import Pipeline
@@ -88,9 +89,19 @@ def records() -> dict[str, list[bytes]]:
     }
     for name, outputs in written.items():
         found[name] = [output.value for output in outputs if output.value is not None]
+    found["call"] = list(calls(found["alert"][0]))
     found["on-call"] = list(shifts())
     found["receipt"] = list(receipts(found["alert"][0]))
     return found
+
+
+def calls(value: bytes) -> Iterator[bytes]:
+    """A call of the role's holder, and one of a subscription."""
+    alert = msgspec.json.decode(value)
+    step = {"chain": "high", "round": 1, "step": 1, "because": "nobody answered in time", "t": START}
+    role = step | {"subscription": "phone", "role": "ward-nurse-3-west", "holder": "nurse-a"}
+    for escalated in (role, step | {"subscription": "security", "step": 2}):
+        yield canonical_bytes(to_builtins(msgspec.convert(alert | {"escalated": escalated}, Call)))
 
 
 def shifts() -> Iterator[bytes]:
