@@ -142,6 +142,27 @@ class Feedback(_Command, frozen=True, tag="feedback"):
     reason: str = ""
 
 
+class TakeRole(_Command, frozen=True, tag="take_role"):
+    """From `t` on the author is on call as `role`, until `until` (s) or the next shift."""
+
+    role: str
+    until: float | None = None
+
+
+class HandOverRole(_Command, frozen=True, tag="hand_over_role"):
+    """From `t` on the holder of the account `to` is on call as `role`, until `until` (s) or the next shift."""
+
+    role: str
+    to: str
+    until: float | None = None
+
+
+class ReleaseRole(_Command, frozen=True, tag="release_role"):
+    """From `t` on nobody is on call as `role`: escalation passes it over."""
+
+    role: str
+
+
 PatientCommand = Admit | Discharge | Limits | News2 | Session
 """Commands that change a twin."""
 
@@ -149,5 +170,8 @@ AlertCommand = Acknowledge | AudioPause | AlarmOff | AlarmResume | Feedback
 """Commands about the signal of an alert. They change no twin: the twin agent passes them on to `conditions`, where the
 alert agent meets them in one order with the conditions."""
 
-Command = Bind | Unbind | PatientCommand | AlertCommand
+RoleCommand = TakeRole | HandOverRole | ReleaseRole
+"""Commands about who is on call. They concern no patient: the router keeps topic `oncall` from them."""
+
+Command = Bind | Unbind | PatientCommand | AlertCommand | RoleCommand
 """The router copies what concerns a patient into `telemetry`, keyed by patient."""

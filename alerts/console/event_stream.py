@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from secrets import token_hex
@@ -29,6 +30,9 @@ SEND_TIMEOUT_S = 20.0
 RETRY_MS = 1_000
 
 _ID = re.compile(r"([0-9a-f]{8})-(\d{1,15})-([0-9]{1,15}(?:\.[0-9]{1,15}){0,1023})?")
+
+
+_STATION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class Source(Protocol):
@@ -56,6 +60,7 @@ class Streams:
         self._clock = clock
         self._closed = False
         self._wake: set[asyncio.Event] = set()
+        self._stations: Counter[str] = Counter()
         self._clients = metrics.gauge("biotwin_console_clients")
         self._delay = metrics.histogram("biotwin_alert_to_delivered_seconds").labels("sse")
         self._delivered = metrics.counter("biotwin_alerts_delivered_total").labels("sse")
@@ -70,9 +75,17 @@ class Streams:
         self._closed = True
         self.changed()
 
-    async def events(self, last_id: str = "", patient: str = "", *, rows: bool = True) -> AsyncGenerator[bytes, None]:
+    def stations(self) -> set[str]:
+        """The places whose browsers listen now, of those that say where they stand."""
+        return set(self._stations)
+
+    async def events(
+        self, last_id: str = "", patient: str = "", *, rows: bool = True, station: str = ""
+    ) -> AsyncGenerator[bytes, None]:
         """The stream of one client, chunk by chunk; of one patient where `patient` is given, without rows on demand."""
         wake = asyncio.Event()
+        if _STATION.fullmatch(station):
+            self._stations[station] += 1
         self._wake.add(wake)
         self._clients.inc()
         try:
@@ -102,6 +115,8 @@ class Streams:
         finally:
             self._wake.discard(wake)
             self._clients.dec()
+            self._stations[station] -= 1
+            self._stations += Counter()  # those at 0 leave
 
     def _status(self) -> bytes:
         body = {

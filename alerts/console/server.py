@@ -16,6 +16,7 @@ from alerts.console.application import History, create_console
 from alerts.console.directory import Directory
 from alerts.console.event_stream import Streams
 from alerts.console.feed import Feed
+from alerts.console.heartbeat import beat
 from alerts.console.security import check_exposure, is_loopback
 from alerts.console.ward import Ward
 from contracts.configuration import Configuration
@@ -83,6 +84,7 @@ async def serve_console(
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(feed.run())
             naming = tasks.create_task(_watch_directory(Directory(console.directory), ward, streams))
+            beating = tasks.create_task(beat(configuration.kafka.bootstrap, streams.stations))
             serving = tasks.create_task(server.serve([listener]))
             log.info("console_listening", url=url)
             listening(url, feed)
@@ -94,6 +96,7 @@ async def serve_console(
             await serving
             reading.cancel()
             naming.cancel()
+            beating.cancel()
 
 
 async def _watch_directory(directory: Directory, ward: Ward, streams: Streams) -> None:

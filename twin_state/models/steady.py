@@ -121,7 +121,7 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
         below = f[_at(k, vital, USUAL)] - level
         if vital == 0:
             set_channel(k, f, i, k.signals + c.HEART_RATE_BELOW_USUAL, below, t, reading)
-        elif vital == 2:  # noqa: PLR2004  the place of SpO2
+        elif vital == 2:
             set_channel(k, f, i, k.signals + c.SPO2_BELOW_USUAL, below, t, reading)
     _learn(k, f, vital, level, step)
 
