@@ -215,3 +215,23 @@ def test_an_observation_that_goes_out_comes_in_as_the_same_reading(measured: Mea
     assert reading.get("q", {}).get(measured.signal, 1.0) == pytest.approx(measured.quality, rel=1e-14)
     assert set(reading["v"]) == {measured.signal}
     assert accepted.key == b"p1"
+
+
+@given(st.floats(0, 370), st.floats(0, 300), st.none() | st.floats(0, 330), st.floats(0.001, 1.0))
+@settings(max_examples=50)
+def test_blood_pressures_go_out_together_and_come_in_together(
+    systolic: float, diastolic: float, mean: float | None, quality: float
+) -> None:
+    pressures = {"systolic_pressure": systolic, "diastolic_pressure": diastolic, "mean_pressure": mean}
+    sent = {name: value for name, value in pressures.items() if value is not None}
+    (built,) = observations("p1", [Measured(name, value, T, quality, "0" * 16) for name, value in sent.items()])
+    (accepted,) = _ingest().take("biotwin/v1/site/chest-1/fhir", orjson.dumps(r4(built)), 1.8e9).accepted
+    assert orjson.loads(accepted.value)["v"] == pytest.approx(sent, rel=1e-14, abs=1e-300)
+
+
+@pytest.mark.parametrize("name", ["systolic_pressure", "diastolic_pressure", "mean_pressure"])
+def test_a_single_pressure_is_a_valid_panel_and_comes_in_alone(validator: FhirValidator, name: str) -> None:
+    (built,) = observations("p1", [Measured(name, 90.0, T, 1.0, "0" * 16)])
+    assert refused(validator, r4(built)) == []
+    (accepted,) = _ingest().take("biotwin/v1/site/chest-1/fhir", orjson.dumps(r4(built)), 1.8e9).accepted
+    assert orjson.loads(accepted.value)["v"] == {name: 90.0}

@@ -155,3 +155,45 @@ def test_scrubbing_changes_no_reading(golden: dict[str, Any]) -> None:
     before, after = take(golden["topic"], payload), take(golden["topic"], without_persons(payload))
     assert before.accepted == after.accepted
     assert [one.reason for one in before.quarantined] == [one.reason for one in after.quarantined]
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "Observation",
+            "Bundle",
+            "Patient",
+            "final",
+            "http://loinc.org",
+            "8867-4",
+            "http://unitsofmeasure.org",
+            "/min",
+        ),
+        *("2025-11-23T12:13:20Z", "omh", "heart-rate", "beats/min", "0 1 2", "chest-1"),
+    ]
+)
+FIELDS = st.sampled_from(
+    [
+        *("resourceType", "id", "identifier", "system", "value", "status", "code", "coding", "component", "entry"),
+        *("resource", "effectiveDateTime", "effectivePeriod", "start", "end", "valueQuantity", "valueSampledData"),
+        *("origin", "period", "factor", "dimensions", "data", "dataAbsentReason", "extension", "url", "header"),
+        *("body", "schema_id", "namespace", "name", "heart_rate", "unit", "effective_time_frame", "time_interval"),
+        *("start_date_time", "duration", "descriptive_statistic", "valueCodeableConcept"),
+    ]
+)
+RUBBISH = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@given(RUBBISH, st.sampled_from([{"resourceType": "Observation"}, {"resourceType": "Bundle"}, {"header": {}}]))
+@settings(max_examples=500)
+def test_any_rubbish_gives_an_outcome(rubbish: Any, known: dict[str, Any]) -> None:
+    fields = rubbish if isinstance(rubbish, dict) else {"component": rubbish, "entry": rubbish, "body": rubbish}
+    for document in (known | fields, fields | known, [known, rubbish]):
+        outcome = take(TOPIC, json.dumps(document).encode())
+        assert outcome.accepted or outcome.quarantined
+        for one in outcome.quarantined:
+            assert without_persons(one.payload()) == one.payload()

@@ -167,7 +167,8 @@ def _own_id(resource: dict[str, Any]) -> str | None:
         for one in (identifiers if type(identifiers) is list else [])
         if type(one) is dict and type(one.get("value")) is str and type(one.get("system", "")) is str
     ]
-    correction = [resource["status"]] if resource.get("status") in CORRECTIONS else []
+    status = _status(resource)
+    correction = [status] if status in CORRECTIONS else []
     if named:
         return kept_id("identifier", *(text for one in sorted(named) for text in one), *correction)
     own = resource.get("id")
@@ -188,8 +189,9 @@ def _draft(resource: dict[str, Any], context: Context) -> Draft:
     if context.device is None:
         detail = "a FHIR resource comes on its device's own topic: on a gateway's nothing says whose it is"
         return base._replace(refusal=Refusal(Reason.BAD_FIELD, detail))
-    if resource.get("status") not in RESULTS:
-        return base._replace(refusal=Refusal(Reason.NO_VALUE, f"its status is {_shown_code(resource.get('status'))}"))
+    status = _status(resource)
+    if status not in RESULTS:
+        return base._replace(refusal=Refusal(Reason.NO_VALUE, f"its status is {status or 'not one of FHIR'}"))
     if t is None:
         detail = "there is no effectiveDateTime, effectiveInstant or effectivePeriod with time and zone"
         return base._replace(refusal=Refusal(Reason.BAD_TIME, detail))
@@ -349,5 +351,6 @@ def _quality(part: dict[str, Any]) -> float | None:
     return None
 
 
-def _shown_code(value: Any) -> str:
-    return shown(value) if type(value) is str and _CODE.fullmatch(value) else "not one of FHIR's"
+def _status(resource: dict[str, Any]) -> str:
+    """The status where it is a code at all."""
+    return str(_matching(resource, "status", _CODE).get("status", ""))
