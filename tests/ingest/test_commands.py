@@ -238,6 +238,7 @@ def test_command_line_sends_commands_and_fills_the_directory(configuration: Conf
     until = str(time.time() + 900)
     invoke(configuration, "alerts", "off", "p1", "9409b1f2be48937f", "--until", until, "--reason", "suction")
     invoke(configuration, "alerts", "resume", "p1", "9409b1f2be48937f")
+    invoke(configuration, "alerts", "not-useful", "9409b1f2be48937f", "--patient", "p1", "--reason", "artefact")
     by_kind = {command.__struct_config__.tag: command for command in commands_in(configuration)}
     assert set(by_kind) == set(KINDS)
     assert {command.author for command in by_kind.values()} == {"Dr. Example"}
