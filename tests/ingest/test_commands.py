@@ -195,6 +195,9 @@ def test_without_tokens_on_loopback_a_stated_name_signs_acts_about_alerts_and_no
     assert ask(unlocked, "GET", "/api/author", headers=stated).json() == {"asks": "name", "author": "Jörg Brandt"}
     assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers=stated).status_code == 503
     assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act).status_code == 401
+    opinion = EXAMPLES["feedback"]
+    assert ask(unlocked, "POST", "/api/commands/feedback", json=opinion, headers=stated).status_code == 503
+    assert ask(unlocked, "POST", "/api/commands/feedback", json=opinion).status_code == 401
     for name in ("", "%20", "a%0Ab", "x" * 201):
         assert (
             ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers={"Biotwin-Author": name}).status_code
