@@ -55,8 +55,8 @@ def days_of(configuration: Configuration, span: Span) -> dict[str, float]:
         )
     if lacks_journal(configuration.history.directory, *span):
         raise UserError(
-            "history has alerts in this time span and no journal of their signals: `biotwin history` has written it only "
-            "since this version; it reads from Kafka what is still there"
+            "history has alerts in this time span and no journal of their signals: `biotwin history` writes it since "
+            "this version, from what Kafka still has of alerts.journal"
         )
     return days
 
