@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
+from itertools import islice
 
 import msgspec
 import orjson
@@ -115,7 +116,7 @@ def _plot(curve: Sequence[Point]) -> Iterator[str]:
 
 def review_html(found: Review) -> str:
     """The review as a page that needs nothing else."""
-    about = "".join(f"<p>{escape(line)}</p>" for line in _about(found))
+    about = "".join(f"<p>{escape(line)}</p>" for line in islice(_about(found), 3))
     text = escape("\n".join(review_lines(found)))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Alarm review</title>'

@@ -7,6 +7,8 @@ worker. The day before the time span is replayed too, so that baselines and stan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
@@ -60,23 +62,25 @@ def run_review(
     factors: Sequence[float],
     events: Sequence[TrueEvent] = (),
     say: Callable[[str], None] = lambda _: None,
+    jobs: int = 1,
 ) -> Review:
-    """Replay history once for each of `factors` (0: present, 1: new). Raises `UserError` where it has no reading in the
-    span. `say` is told of progress."""
+    """Replay history once for each of `factors` (0: present, 1: new), `jobs` of them at a time. Raises `UserError`
+    where it has no reading in the span. `say` is told of progress."""
     directory = configuration.history.directory
     days = monitored_days(directory, since, until)
     if not days:
         raise UserError(f"there are no readings in this time span in {directory}")
     recorded = [alarm for alarm in alarms_in(directory, since) if since <= alarm.announced_t < until]
-    replayed = replay(configuration, present, since, until)
-    inside = [alarm for alarm in replayed if since <= alarm.announced_t < until]
+    at = sorted({0.0, 1.0, *factors})
+    given = _replay_all(configuration, [rules_between(present, new, factor) for factor in at], since, until, jobs)
+    inside = [alarm for alarm in given[present.hash] if since <= alarm.announced_t < until]
     marked, reproduced = labelled(inside, recorded)
     asked = [event for event in events if since <= event.onset_t < until]
     curve: list[Point] = []
     lost: list[Loss] = []
-    for factor in sorted({0.0, 1.0, *factors}):
+    for factor in at:
         rules = rules_between(present, new, factor)
-        other = replayed if rules.hash == present.hash else replay(configuration, rules, since, until)
+        other = given[rules.hash]
         curve.append(point(factor, rules.hash, marked, other, days, since, until, asked))
         if factor == 1.0:
             lost = losses(marked, other, since, until)
@@ -94,6 +98,18 @@ def run_review(
         curve=curve,
         losses=lost,
     )
+
+
+def _replay_all(
+    configuration: Configuration, rule_sets: Sequence[RuleSet], since: float, until: float, jobs: int
+) -> dict[str, list[Alarm]]:
+    """The alarms of each rule set, by its hash; sets that are the same are replayed once."""
+    of_hash = {rules.hash: rules for rules in rule_sets}
+    if jobs == 1:
+        return {name: replay(configuration, rules, since, until) for name, rules in of_hash.items()}
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        running = {name: pool.submit(replay, configuration, rules, since, until) for name, rules in of_hash.items()}
+        return {name: found.result() for name, found in running.items()}
 
 
 def replay(configuration: Configuration, rules: RuleSet, since: float, until: float) -> list[Alarm]:

@@ -9,7 +9,7 @@ import msgspec
 from alerts.quality.alarms import Alarm, alarms_of
 from alerts.quality.figures import MONITORED_GAP_S
 from contracts.alert_signal import SignalTransition
-from contracts.topics import JOURNAL, TELEMETRY
+from contracts.topics import ALERTS, JOURNAL, TELEMETRY
 from stream.history_reader import query_history, read_history
 
 LOOK_BACK_S = 30 * 86_400.0
@@ -23,6 +23,16 @@ def alarms_in(directory: str | Path, since: float, patient: str | None = None) -
     decoder = msgspec.json.Decoder(SignalTransition)
     rows = read_history(directory, JOURNAL, patient, since=since - LOOK_BACK_S)
     return alarms_of(decoder.decode(value) for value in rows["value"].to_pylist())
+
+
+def lacks_journal(directory: str | Path, since: float, until: float) -> bool:
+    """Whether history has interruptive alerts of [since, until), and no record of what became of their signals."""
+    query = "SELECT count(*) FROM history WHERE t >= $since AND t < $until"
+    urgent = f"{query} AND priority IN ('high', 'medium') AND state = 'active'"
+    span = {"since": since, "until": until}
+    ((alerts,),) = query_history(directory, ALERTS, urgent, span) or [(0,)]
+    ((signals,),) = query_history(directory, JOURNAL, query, span) or [(0,)]
+    return bool(alerts) and not signals
 
 
 def monitored_days(directory: str | Path, since: float, until: float) -> dict[str, float]:

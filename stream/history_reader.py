@@ -71,7 +71,7 @@ def query_history(directory: str | Path, topic: str, query: str, parameters: dic
             return connection.execute(view, {**parameters, "files": files}).fetchall()
 
 
-LOG_ROWS_AT_ONCE = 20_000
+LOG_OFFSETS_AT_ONCE = 200_000
 
 
 class LoggedRow(NamedTuple):
@@ -84,20 +84,28 @@ class LoggedRow(NamedTuple):
 
 def read_log(directory: str | Path, since: float, until: float) -> Iterator[LoggedRow]:
     """The log (`telemetry`) again, partition by partition in the order of offsets: what arrived in [since, until), s
-    since the epoch by the arrival clock, and before it the commands that arrived earlier, whose effect may last."""
-    query = (
-        "SELECT partition, key, value FROM read_parquet($files, union_by_name = true)"
-        " WHERE coalesce(received_at, t) < $until AND (kind = 'command' OR coalesce(received_at, t) >= $since)"
-        ' QUALIFY row_number() OVER (PARTITION BY partition, "offset") = 1 ORDER BY partition, "offset"'
+    since the epoch by the arrival clock, and before it the commands that arrived earlier, whose effect may last.
+
+    At most `LOG_OFFSETS_AT_ONCE` records are in memory.
+    """
+    wanted = "arrived < $until AND (kind = 'command' OR arrived >= $since)"
+    log = "SELECT *, coalesce(received_at, t) AS arrived FROM read_parquet($files, union_by_name = true)"
+    ends = f'SELECT partition, min("offset"), max("offset") FROM ({log}) WHERE {wanted} GROUP BY ALL ORDER BY partition'  # noqa: S608
+    rows = (
+        f"SELECT partition, key, value FROM ({log})"  # noqa: S608 - constants
+        f' WHERE {wanted} AND partition = $partition AND "offset" >= $first AND "offset" < $end'
+        ' QUALIFY row_number() OVER (PARTITION BY "offset") = 1 ORDER BY "offset"'
     )
     with _held_open(Path(directory), topics.TELEMETRY) as files:
         if not files:
             return
         with duckdb.connect() as connection:
-            found = connection.execute(query, {"files": files, "since": since, "until": until})
-            while rows := found.fetchmany(LOG_ROWS_AT_ONCE):
-                for partition, key, value in rows:
-                    yield LoggedRow(partition, None if key is None else key.encode(), value.encode())
+            span: dict[str, Any] = {"files": files, "since": since, "until": until}
+            for partition, first, last in connection.execute(ends, span).fetchall():
+                for start in range(first, last + 1, LOG_OFFSETS_AT_ONCE):
+                    part = {"partition": partition, "first": start, "end": start + LOG_OFFSETS_AT_ONCE}
+                    for number, key, value in connection.execute(rows, span | part).fetchall():
+                        yield LoggedRow(number, None if key is None else key.encode(), value.encode())
 
 
 @contextmanager

@@ -40,11 +40,11 @@ def span_of(from_: str, to: str) -> Span:
 
 
 def days_of(configuration: Configuration, span: Span) -> dict[str, float]:
-    """Days monitored by patient. Raises `UserError` where history has no reading in the span."""
+    """Days monitored by patient. Raises `UserError` where history has no reading in the span, or no journal."""
     from datetime import UTC, datetime
 
     from deploy.errors import UserError
-    from stream.alarm_history import monitored_days
+    from stream.alarm_history import lacks_journal, monitored_days
 
     days = monitored_days(configuration.history.directory, *span)
     if not days:
@@ -52,6 +52,11 @@ def days_of(configuration: Configuration, span: Span) -> dict[str, float]:
         raise UserError(
             f"there are no readings from {first} to {last} in {configuration.history.directory}; "
             "`biotwin history` writes them, history.directory says where"
+        )
+    if lacks_journal(configuration.history.directory, *span):
+        raise UserError(
+            "history has alerts in this time span and no journal of their signals: `biotwin history` writes it since "
+            "this version, from what Kafka still has of alerts.journal"
         )
     return days
 
@@ -90,6 +95,7 @@ def review(
     labels: Annotated[
         Path | None, typer.Option(help="What truly happened (JSON Lines, as `biotwin simulate --labels` writes it).")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Replays at a time; each takes a core.")] = 1,
     html: Annotated[
         Path | None, typer.Option(help="Write the review as a page, with the curve, into this file.")
     ] = None,
@@ -120,6 +126,7 @@ def review(
         _factors(factors),
         read_events(labels) if labels else (),
         lambda text: print(text, file=sys.stderr),
+        jobs,
     )
     if html is not None:
         html.write_text(review_html(found), encoding="utf-8")

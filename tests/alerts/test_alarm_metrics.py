@@ -18,9 +18,13 @@ from contracts.configuration import Configuration
 from contracts.metrics import ProcessMetrics
 from contracts.reading import Tick
 from contracts.topics import JOURNAL
+from loadtest.pipeline import Pipeline
+from loadtest.replay_input import Intake, Line
 from stream import observe_alarms
 from stream.alert_processor import AlertProcessor
 from stream.observe_alarms import AlarmObserver
+from stream.twin_processor import TwinProcessor
+from tests.alerts.test_alarm_review import START, command, lines
 from tests.alerts.test_alert_journal import Value, acknowledge, logged, processor
 from tests.alerts.test_alert_processor import condition
 
@@ -112,6 +116,19 @@ def test_what_is_latched_is_over_and_not_stale() -> None:
     standing = {"a": signal(0.0, state="latched"), "b": signal(0.0, state="acknowledged"), "c": signal(90_000.0)}
     assert dict(alarms_now([(PatientSignals(standing=standing), 100_000.0)]).stale) == {("high", "spo2"): 1}
     assert worst_tenth_now(alarms_now([]), 0) == 0.0
+
+
+def test_a_patient_is_monitored_until_a_quarter_of_an_hour_after_the_last_reading() -> None:
+    intake, pipeline = Intake(Configuration()), Pipeline(Configuration(), START)
+
+    def monitored(more: list[Line]) -> int:
+        pipeline.run(record for line in more for record in intake.take(line))
+        return sum(twin.monitored() for twin in pipeline.twins if isinstance(twin, TwinProcessor))
+
+    assert monitored([]) == 0
+    assert monitored(lines()[:60]) == 1
+    assert monitored([command(START + 900.0, kind="news2", patient="p9", spo2_scale=1)]) == 1
+    assert monitored([command(START + 1000.0, kind="news2", patient="p9", spo2_scale=1)]) == 0
 
 
 FLOOD = """

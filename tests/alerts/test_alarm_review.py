@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from alerts.quality.sweep import differences, rules_between
 from alerts.quality.truth import TrueEvent, found
 from alerts.rules import RuleSet, parse_rules
 from contracts.configuration import Configuration
-from contracts.topics import JOURNAL, TELEMETRY
+from contracts.topics import ALERTS, JOURNAL, TELEMETRY
 from deploy.cli import app
 from loadtest.pipeline import Pipeline
 from loadtest.replay_input import Intake, Line, Record
@@ -202,7 +203,7 @@ def test_the_curve_is_shown_with_both_sides_and_with_the_truth_where_it_is_known
     harmless = {"patient": "p1", "kind": "artefact", "start_t": START + 300, "end_t": START + 315}
     labels.write_bytes(b"\n".join(orjson.dumps(one) for one in (event, harmless)))
     words = ("review", *SPAN, "--rules", str(site / "new.toml"), "--factors", "0.5", "--labels", str(labels))
-    text = biotwin(site, *words).stdout
+    text = biotwin(site, *words, "--jobs", "2").stdout
     for said in (
         "onset_delay_s 5.0 -> 25.0",
         "kept   =",
@@ -235,6 +236,17 @@ def test_errors_say_what_is_wrong_in_the_words_of_rules_check(site: Path) -> Non
         (("review", *SPAN, "--rules", str(site / "new.toml"), "--factors", "a"), "--factors"),
     ):
         assert said in str(biotwin(site, *words).exception)
+
+
+def test_alerts_without_their_journal_are_no_quiet_ward(site: Path, tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    shutil.copytree(site / "history", history)
+    for path in history.glob(f"{JOURNAL}-*"):
+        path.unlink()
+    value = orjson.dumps({"id": "a", "rule": "spo2-low", "priority": "high", "state": "active", "t": START + 900.0})
+    rows = table(ALERTS, [Row(ALERTS, 0, 0, b"p1", value)])
+    write_segment(segment_path(history, ALERTS, 0, 0), rows, 0)
+    assert "no journal" in str(biotwin(tmp_path, "report", *SPAN).exception)
 
 
 # --- The pure parts -------------------------------------------------------------------------------------------------

@@ -195,6 +195,9 @@ def test_without_tokens_on_loopback_a_stated_name_signs_acts_about_alerts_and_no
     assert ask(unlocked, "GET", "/api/author", headers=stated).json() == {"asks": "name", "author": "Jörg Brandt"}
     assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers=stated).status_code == 503
     assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act).status_code == 401
+    opinion = EXAMPLES["feedback"]
+    assert ask(unlocked, "POST", "/api/commands/feedback", json=opinion, headers=stated).status_code == 503
+    assert ask(unlocked, "POST", "/api/commands/feedback", json=opinion).status_code == 401
     for name in ("", "%20", "a%0Ab", "x" * 201):
         assert (
             ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers={"Biotwin-Author": name}).status_code
@@ -238,6 +241,7 @@ def test_command_line_sends_commands_and_fills_the_directory(configuration: Conf
     until = str(time.time() + 900)
     invoke(configuration, "alerts", "off", "p1", "9409b1f2be48937f", "--until", until, "--reason", "suction")
     invoke(configuration, "alerts", "resume", "p1", "9409b1f2be48937f")
+    invoke(configuration, "alerts", "not-useful", "9409b1f2be48937f", "--patient", "p1", "--reason", "artefact")
     by_kind = {command.__struct_config__.tag: command for command in commands_in(configuration)}
     assert set(by_kind) == set(KINDS)
     assert {command.author for command in by_kind.values()} == {"Dr. Example"}
