@@ -6,11 +6,11 @@ minute. For each of the three vital signs the row keeps exponential averages, dt
     centre, scatter   of the value, and of its distance from the centre, over `TAU_S`
     fast              of the value, over 40 s; distance g = x - fast
     unrest, trend     of |g| and of g, over 120 s: noise has unrest, a true fall has a trend as large as its unrest
-    level             centre + OFFSET scatter: where the value would be without the noise (a Gaussian's upper end for
-                      SpO2, its lower end for respiratory rate, the centre for heart rate)
+    level             centre + OFFSET scatter: where the value would be without the noise (the upper end of what is
+                      measured for SpO2, the lower end for respiratory rate, the centre for heart rate)
 
-A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of fast + trend /
-2. The **steady value** is the value itself while plausible, else the better of value and level: an artefact is told
+A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of
+fast + trend / 2. The **steady value** is the value itself while plausible, else the better of value and level: an artefact is told
 apart by how it comes, never by how low it is, and a breach that lasts moves the level within minutes.
 
 The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient is
@@ -121,7 +121,7 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
         below = f[_at(k, vital, USUAL)] - level
         if vital == 0:
             set_channel(k, f, i, k.signals + c.HEART_RATE_BELOW_USUAL, below, t, reading)
-        elif vital == 2:  # noqa: PLR2004  the place of SpO2
+        elif vital == 2:
             set_channel(k, f, i, k.signals + c.SPO2_BELOW_USUAL, below, t, reading)
     _learn(k, f, vital, level, step)
 
