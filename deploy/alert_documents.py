@@ -31,13 +31,13 @@ CHANNEL_MEANINGS: dict[str, str] = {
     "symptom_chest_pain": "1 while a report of chest pain is current",
     "symptom_syncope": "1 while a report of fainting is current",
     "symptom_other": "1 while a report of any other symptom is current",
-    "heart_rate_steady": "heart rate without what comes and goes like an artefact ([steady values](twin-state.md#steady-values))",
+    "heart_rate_steady": "heart rate without artefacts ([steady values](twin-state.md#steady-values))",
     "respiratory_rate_steady": "respiratory rate, the same",
     "spo2_steady": "SpO2, the same",
     "news2_steady": "least NEWS2 total with the steady values in place of the last ones",
     "heart_rate_below_usual": "1/min by which heart rate lies below what is usual for the patient, from one hour on",
     "spo2_below_usual": "% by which SpO2 lies below what is usual for the patient, from one hour on",
-    "deterioration": "how far heart rate and respiratory rate lie above and SpO2 below what is usual for the patient, summed over their scales (6/min, 2.4/min, 1.1 %), each at most 3",
+    "deterioration": "heart rate and respiratory rate above and SpO2 below what is usual for the patient, in their scales, summed",
 }
 
 FIELDS: tuple[tuple[str, str], ...] = (

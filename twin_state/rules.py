@@ -34,8 +34,8 @@ class ConditionRule:
     unbroken breach; it clears after `clear_delay_s` beyond `threshold` less `hysteresis` (at_least) or plus it
     (at_most). With `onset_area` > 0 the onset comes sooner, once the area between value and threshold has reached it
     (channel's unit x s): the deeper, the sooner. A value counts for `hold_s` while a delay runs (0: as long as its
-    channel's own). `update_step` > 0 writes an update each time the value worsens by that much. `required_limit` rules are
-    idle until the patient has that limit. All times in s of event time; threshold in the channel's unit.
+    channel's own). `update_step` > 0 writes an update each time the value worsens by that much. `required_limit` rules
+    are idle until the patient has that limit. All times in s of event time; threshold in the channel's unit.
     """
 
     id: str

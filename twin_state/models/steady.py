@@ -6,11 +6,11 @@ minute. For each of the three vital signs the row keeps exponential averages, dt
     centre, scatter   of the value, and of its distance from the centre, over `TAU_S`
     fast              of the value, over 40 s; distance g = x - fast
     unrest, trend     of |g| and of g, over 120 s: noise has unrest, a true fall has a trend as large as its unrest
-    level             centre + OFFSET scatter: where the value would be without the noise (a Gaussian's upper end for
-                      SpO2, its lower end for respiratory rate, the centre for heart rate)
+    level             centre + OFFSET scatter: where the value would be without the noise (the upper end of what is
+                      measured for SpO2, the lower end for respiratory rate, the centre for heart rate)
 
-A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of fast + trend /
-2. The **steady value** is the value itself while plausible, else the better of value and level: an artefact is told
+A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of
+fast + trend / 2. The **steady value** is the value itself while plausible, else the better of value and level: an artefact is told
 apart by how it comes, never by how low it is, and a breach that lasts moves the level within minutes.
 
 The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient is
