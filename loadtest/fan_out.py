@@ -1,8 +1,8 @@
 """`biotwin bench alerts`: how soon an alert is with everybody who listens, while one of them has stopped reading.
 
-Console and `biotwin deliver` run as processes of their own on the embedded Kafka and an MQTT broker; all subscribers are
-in one further process. Time runs from Kafka's own timestamp of the alert's record, which is its arrival there (ms), to
-the moment at which the bytes have come to a subscriber.
+Console and `biotwin deliver` run as processes of their own on the embedded Kafka and an MQTT broker; all subscribers
+are in one further process. Time runs from Kafka's own timestamp of the alert's record, which is its arrival there (ms),
+to the moment at which the bytes have come to a subscriber.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _alert(number: int) -> Alert:
 def _result(
     plan: FanOutPlan, arrived: dict[str, float], told: dict[str, Any], usage: dict[str, float]
 ) -> dict[str, Any]:
-    result: dict[str, Any] = {**msgspec.to_builtins(plan)}
+    result: dict[str, Any] = {"plan": msgspec.to_builtins(plan)}
     complete = True
     for kind, subscribers in (("sse", plan.subscribers), ("mqtt", plan.mqtt)):
         waited_ms = sorted(1000.0 * (t - arrived[alert]) for alert, t in told["receipts"][kind] if alert in arrived)

@@ -1,8 +1,8 @@
 """Many subscribers in one process, as cheap as they can be: `python -m loadtest.fan_out_clients PLAN`, PLAN being JSON.
 
-Each is one socket and one protocol object; an alert is found by its id in the bytes as they come, without a parser. The
-process prints `ready` once all are subscribed, and when its standard input is closed, one line of JSON: by kind, (alert
-id, seconds since the epoch) of every receipt.
+Each is one socket and one protocol object; an alert is found by its id in the bytes as they come, without a parser. One
+that has stalled is a socket that asks and never reads. The process prints `ready` once all are subscribed and, when its
+standard input is closed, one line of JSON: by kind, (alert id, seconds since the epoch) of every receipt.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import orjson
+import uvloop
 
 SSE_ALERT = re.compile(rb'event: alert\nid: [^\n]*\ndata: \{"id":"([0-9a-f]+)"')
 MQTT_ALERT = re.compile(rb'"id":"([0-9a-f]{16})"')
@@ -23,7 +25,7 @@ STALLED_BUFFER = 4096
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Where to subscribe, and how many of each kind; of each, the first `stalled` read nothing."""
+    """Where to subscribe, and how many of each kind; of each, `stalled` read nothing."""
 
     console_port: int
     mqtt_port: int
@@ -36,75 +38,67 @@ class Plan(msgspec.Struct, frozen=True):
 Receipts = list[tuple[str, float]]
 
 
-class SseClient(asyncio.Protocol):
-    """Takes `/events` as a browser does, rows and all."""
+class Client(asyncio.Protocol):
+    """A subscriber: `ready` is done once it is subscribed, `lost` says that its connection has ended."""
 
-    def __init__(self, port: int, receipts: Receipts, *, stalled: bool) -> None:
-        self._request = f"GET /events HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-        self._receipts = receipts
-        self._stalled = stalled
-        self._rest = b""
-        self.ready = asyncio.get_running_loop().create_future()
+    def __init__(self, request: bytes, receipts: Receipts) -> None:
+        self.request = request
+        self.receipts = receipts
+        self.rest = b""
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lost = False
 
     def connection_made(self, transport: Any) -> None:
-        transport.write(self._request)
-        if self._stalled:
-            transport.pause_reading()
-            self.ready.set_result(None)
+        self.transport = transport
+        transport.write(self.request)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.lost = True
+
+
+class SseClient(Client):
+    """Takes `/events` as a browser does, rows and all."""
 
     def data_received(self, data: bytes) -> None:
         now = time.time()
         if not self.ready.done() and b"event: reset" in data:
             self.ready.set_result(None)
-        data = self._rest + data
+        data = self.rest + data
         end = 0
         for match in SSE_ALERT.finditer(data):
-            self._receipts.append((match[1].decode(), now))
+            self.receipts.append((match[1].decode(), now))
             end = match.end()
-        self._rest = data[max(end, len(data) - 200) :]
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self.lost = True
+        self.rest = data[max(end, len(data) - 200) :]
 
 
-class MqttClient(asyncio.Protocol):
+class MqttClient(Client):
     """Subscribes at QoS 1 over MQTT 3.1.1 and acknowledges."""
-
-    def __init__(self, name: str, topic: str, receipts: Receipts, *, stalled: bool) -> None:
-        self._name = name.encode()
-        self._topic = topic.encode()
-        self._receipts = receipts
-        self._stalled = stalled
-        self._rest = b""
-        self.ready = asyncio.get_running_loop().create_future()
-        self.lost = False
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        head = b"\x00\x04MQTT\x04\x02\x00\x00" + len(self._name).to_bytes(2, "big") + self._name
-        transport.write(b"\x10" + bytes([len(head)]) + head)
-        body = b"\x00\x01" + len(self._topic).to_bytes(2, "big") + self._topic + b"\x01"
-        transport.write(b"\x82" + bytes([len(body)]) + body)
 
     def data_received(self, data: bytes) -> None:
         now = time.time()
-        data = self._rest + data
+        data = self.rest + data
         while (packet := _packet(data)) is not None:
             kind, body, data = packet
             if kind >> 4 == 9:
                 self.ready.set_result(None)
-                if self._stalled:
-                    self._transport.pause_reading()
             elif kind >> 4 == 3:
                 at = 2 + int.from_bytes(body[:2], "big")
-                self._transport.write(b"\x40\x02" + body[at : at + 2])
+                self.transport.write(b"\x40\x02" + body[at : at + 2])
                 if match := MQTT_ALERT.search(body):
-                    self._receipts.append((match[1].decode(), now))
-        self._rest = data
+                    self.receipts.append((match[1].decode(), now))
+        self.rest = data
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self.lost = True
+
+def sse_request(port: int) -> bytes:
+    """HTTP/1.0, so that the answer comes as it is and not in chunks."""
+    return f"GET /events HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+
+
+def mqtt_request(name: str, topic: str) -> bytes:
+    """CONNECT, and SUBSCRIBE at QoS 1."""
+    head = b"\x00\x04MQTT\x04\x02\x00\x00" + len(name).to_bytes(2, "big") + name.encode()
+    body = b"\x00\x01" + len(topic).to_bytes(2, "big") + topic.encode() + b"\x01"
+    return b"\x10" + bytes([len(head)]) + head + b"\x82" + bytes([len(body)]) + body
 
 
 def _packet(data: bytes) -> tuple[int, bytes, bytes] | None:
@@ -119,38 +113,38 @@ def _packet(data: bytes) -> tuple[int, bytes, bytes] | None:
     return None
 
 
+def _stalled(port: int, request: bytes) -> socket.socket:
+    stalled = socket.socket()
+    stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BUFFER)
+    stalled.connect(("127.0.0.1", port))
+    stalled.sendall(request)
+    return stalled
+
+
 async def main(plan: Plan) -> None:
+    """Subscribe, listen until standard input ends, tell."""
     loop = asyncio.get_running_loop()
+    requests = [mqtt_request(f"fan-out-{number}", plan.mqtt_topic) for number in range(plan.mqtt)]
+    silent = [_stalled(plan.console_port, sse_request(plan.console_port)) for _ in range(plan.stalled)]
+    silent += [_stalled(plan.mqtt_port, request) for request in requests[: plan.stalled]]
     found: dict[str, Receipts] = {"sse": [], "mqtt": []}
-    sse, mqtt = [], []
-    for number in range(plan.subscribers):
-        client = SseClient(plan.console_port, found["sse"], stalled=number < plan.stalled)
-        await loop.create_connection(
-            lambda one=client: one, sock=await _connected(plan.console_port, number < plan.stalled)
-        )  # type: ignore[misc]
-        sse.append(client)
-    for number in range(plan.mqtt):
-        subscriber = MqttClient(f"fan-out-{number}", plan.mqtt_topic, found["mqtt"], stalled=number < plan.stalled)
-        sock = await _connected(plan.mqtt_port, number < plan.stalled)
-        await loop.create_connection(lambda one=subscriber: one, sock=sock)  # type: ignore[misc]
-        mqtt.append(subscriber)
-    await asyncio.gather(*(client.ready for client in (*sse, *mqtt)))
+    reading: dict[str, Sequence[Client]] = {
+        "sse": [
+            SseClient(sse_request(plan.console_port), found["sse"]) for _ in range(plan.subscribers - plan.stalled)
+        ],
+        "mqtt": [MqttClient(request, found["mqtt"]) for request in requests[plan.stalled :]],
+    }
+    for kind, port in (("sse", plan.console_port), ("mqtt", plan.mqtt_port)):
+        for client in reading[kind]:
+            await loop.create_connection(lambda one=client: one, "127.0.0.1", port)  # type: ignore[misc]
+    await asyncio.gather(*(client.ready for clients in reading.values() for client in clients))
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    reading = {"sse": sse[plan.stalled :], "mqtt": mqtt[plan.stalled :]}
     lost = {kind: sum(client.lost for client in clients) for kind, clients in reading.items()}
-    sys.stdout.write(orjson.dumps({"receipts": found, "lost": lost}).decode() + "\n")
-    sys.stdout.flush()
-
-
-async def _connected(port: int, small: bool) -> socket.socket:
-    sock = socket.socket()
-    if small:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BUFFER)
-    sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-    return sock
+    for one in silent:
+        one.close()
+    print(orjson.dumps({"receipts": found, "lost": lost}).decode(), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(msgspec.json.decode(sys.argv[1], type=Plan)))
+    uvloop.run(main(msgspec.json.decode(sys.argv[1], type=Plan)))
