@@ -149,13 +149,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def biotwin(folder: Path, *words: str) -> Result:
-    settings = {
-        "history.directory": folder / "history",
-        "console.directory": folder / "directory.sqlite",
-        "worker.rules": folder / "present.toml",
+    environment = {
+        "BIOTWIN_HISTORY__DIRECTORY": str(folder / "history"),
+        "BIOTWIN_CONSOLE__DIRECTORY": str(folder / "directory.sqlite"),
+        "BIOTWIN_WORKER__RULES": str(folder / "present.toml"),
     }
-    flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    return CliRunner().invoke(app, [*flags, "alerts", *words])
+    return CliRunner().invoke(app, ["alerts", *words], env=environment)
 
 
 SPAN = ("--from", str(START), "--to", str(START + 3600.0))
