@@ -37,7 +37,7 @@ CHANNEL_MEANINGS: dict[str, str] = {
     "news2_steady": "least NEWS2 total with the steady values in place of the last ones",
     "heart_rate_below_usual": "1/min by which heart rate lies below what is usual for the patient, from one hour on",
     "spo2_below_usual": "% by which SpO2 lies below what is usual for the patient, from one hour on",
-    "deterioration": "heart rate and respiratory rate above and SpO2 below what is usual for the patient, in their scales, summed",
+    "deterioration": "heart rate and respiratory rate above and SpO2 below what is usual for the patient, summed",
 }
 
 FIELDS: tuple[tuple[str, str], ...] = (

@@ -33,6 +33,7 @@ from ingest.bindings import BindingTable
 from ingest.core import IngestCore
 
 NOW = 1_763_900_000.0
+ROLE_KINDS = ("take_role", "hand_over_role", "release_role")
 EXAMPLES: dict[str, dict[str, Any]] = {
     "bind": {"device": "chest-1", "patient": "p1"},
     "unbind": {"device": "chest-1"},
@@ -46,6 +47,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "alarm_off": {"patient": "p1", "alert": "9409b1f2be48937f", "expires_at": NOW + 900, "reason": "suction"},
     "alarm_resume": {"patient": "p1", "alert": "9409b1f2be48937f"},
     "feedback": {"patient": "p1", "alert": "9409b1f2be48937f", "useful": False, "reason": "artefact"},
+    "take_role": {"role": "ward-nurse", "until": NOW + 28_800},
+    "hand_over_role": {"role": "ward-nurse", "to": "nurse-7"},
+    "release_role": {"role": "ward-nurse"},
 }
 
 
@@ -60,7 +64,8 @@ def test_command_matches_its_published_schema_and_is_keyed_by_what_it_concerns(k
     jsonschema.validate(orjson.loads(encoded), command_schema())
     assert msgspec.json.decode(encoded, type=Command) == command
     assert (command.t, command.author) == (NOW, "Dr. Example")
-    assert key_of(command) == (b"chest-1" if kind in {"bind", "unbind"} else b"p1")
+    concerned = {"bind": "chest-1", "unbind": "chest-1"} | dict.fromkeys(ROLE_KINDS, "ward-nurse")
+    assert key_of(command) == concerned.get(kind, "p1").encode()
 
 
 def test_published_schema_is_that_of_the_types() -> None:

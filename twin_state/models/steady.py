@@ -9,14 +9,14 @@ minute. For each of the three vital signs the row keeps exponential averages, dt
     level             centre + OFFSET scatter: where the value would be without the noise (the upper end of what is
                       measured for SpO2, the lower end for respiratory rate, the centre for heart rate)
 
-A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of
-fast + trend / 2. The **steady value** is the value itself while plausible, else the better of value and level: an artefact is told
-apart by how it comes, never by how low it is, and a breach that lasts moves the level within minutes.
+A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of fast +
+trend / 2. The **steady value** is the value itself while plausible, else the better of value and level: an artefact
+is told apart by how it comes, never by how low it is, and a breach that lasts moves the level within minutes.
 
-The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient is
-away from it or in a session. `deterioration` sums how far heart rate and respiratory rate lie above and SpO2 below what
-is usual, each in its own scale and at most `MOST_PART`. It only ever adds alarms: no rule on a signal, a steady value or
-NEWS2 reads what is usual.
+The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient
+is away from it or in a session. `deterioration` sums how far heart rate and respiratory rate lie above and SpO2 below
+what is usual, each in its own scale and at most `MOST_PART`. It only ever adds alarms: no rule on a signal, a steady
+value or NEWS2 reads what is usual.
 
 `news2_steady` is the least NEWS2 total with steady values in place of the last ones. A vital sign that is no longer
 measured adds nothing to an onset, but keeps its last points in what must fall for an alarm to clear (`held_…`).
