@@ -59,11 +59,11 @@ def test_there_is_an_example_of_every_kind() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_command_matches_its_published_schema_and_is_keyed_by_what_it_concerns(kind: str) -> None:
-    command = build(kind, EXAMPLES[kind], author="Dr. Example", now=NOW)
+    command = build(kind, EXAMPLES[kind], author="dr.example", now=NOW)
     encoded = msgspec.json.encode(command)
     jsonschema.validate(orjson.loads(encoded), command_schema())
     assert msgspec.json.decode(encoded, type=Command) == command
-    assert (command.t, command.author) == (NOW, "Dr. Example")
+    assert (command.t, command.author) == (NOW, "dr.example")
     concerned = {"bind": "chest-1", "unbind": "chest-1"} | dict.fromkeys(ROLE_KINDS, "ward-nurse")
     assert key_of(command) == concerned.get(kind, "p1").encode()
 
