@@ -247,9 +247,12 @@ def test_command_line_sends_commands_and_fills_the_directory(configuration: Conf
     invoke(configuration, "alerts", "off", "p1", "9409b1f2be48937f", "--until", until, "--reason", "suction")
     invoke(configuration, "alerts", "resume", "p1", "9409b1f2be48937f")
     invoke(configuration, "alerts", "not-useful", "9409b1f2be48937f", "--patient", "p1", "--reason", "artefact")
+    invoke(configuration, "oncall", "take", "ward-nurse", "--author", "nurse-3")
+    invoke(configuration, "oncall", "hand-over", "ward-nurse", "nurse-7")
+    invoke(configuration, "oncall", "release", "ward-nurse")
     by_kind = {command.__struct_config__.tag: command for command in commands_in(configuration)}
     assert set(by_kind) == set(KINDS)
-    assert {command.author for command in by_kind.values()} == {"Dr. Example"}
+    assert {command.author for command in by_kind.values()} == {"Dr. Example", "nurse-3"}
     assert by_kind["admit"].id == "a"
     assert by_kind["bind"].t == 1_769_868_300.0
     assert isinstance(by_kind["limits"], Limits)
