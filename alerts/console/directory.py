@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -109,17 +110,29 @@ class Directory:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         self._make_private()
         with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA secure_delete = ON")
-            connection.execute(_SCHEMA)
+            connection.execute(_SCHEMA)  # an empty file that somebody made is a directory too
             with connection:
                 yield connection
 
     def _make_private(self) -> None:
-        """The file with mode 0600, before SQLite sees it: its -wal and -shm files take the same mode."""
+        """The file with mode 0600 and its table; the -wal and -shm files of SQLite take the same mode.
+
+        A file that is missing is made beside its place and then linked into it, whole: of two processes that turn one
+        file to WAL at once, SQLite refuses the second without waiting.
+        """
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, MODE))
+            handle, made = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            os.close(handle)
+            try:
+                with closing(sqlite3.connect(made)) as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.execute(_SCHEMA)
+                with suppress(FileExistsError):  # another process was first: its file stands
+                    os.link(made, self.path)
+            finally:
+                Path(made).unlink()
         if self.path.stat().st_mode & 0o077:
             self.path.chmod(MODE)
 
