@@ -32,9 +32,9 @@ def test_an_entry_is_kept_replaced_and_removed(tmp_path: Path) -> None:
 
 def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     path = tmp_path / "directory.sqlite"
-    directory = Directory(path)
-    directory.put(Entry("p-0"))
+    path.touch(mode=0o666)
     path.chmod(0o666)
+    directory = Directory(path)
     directory.put(Entry("p-1", "Åse Ødegård"))
     with sqlite3.connect(path) as reader:  # an open reader keeps the write-ahead log in place
         reader.execute("SELECT * FROM patient").fetchall()
