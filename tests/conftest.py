@@ -56,6 +56,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if item.get_closest_marker(marker) is not None and (reason := missing()):
             if ON_CI:
                 pytest.fail(reason, pytrace=False)
+            # A desk may lack a system package; `make test` names the command, and on CI the test has failed above.
             pytest.skip(reason)
 
 
@@ -94,11 +95,13 @@ def recordings() -> Path:
     Without them tests are skipped, with CI set they fail; BIOTWIN_RECORDINGS=none says that they are to be absent.
     """
     if os.environ.get("BIOTWIN_RECORDINGS") == "none":
+        # Whoever has no licence for the recordings says so, and is told which tests that leaves out.
         pytest.skip("BIOTWIN_RECORDINGS=none: the recordings are not part of the repository")
     folder = Path(os.environ.get("BIOTWIN_RECORDINGS") or REPOSITORY.parent / "shared" / "data")
     if not folder.is_dir():
         reason = f"no recordings at {folder}; set BIOTWIN_RECORDINGS"
         if ON_CI:
             pytest.fail(reason, pytrace=False)
+        # The recordings may not be committed (licences): a clone alone has none; on CI the test has failed above.
         pytest.skip(reason)
     return folder

@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ import structlog
 
 MODE = 0o600
 BUSY_TIMEOUT_S = 10.0
+BUSY_RETRY_S = 0.005
 WARD_AGE_S = 5.0
 """How old what is known of wards may be: a transfer takes so long to change who is told."""
 
@@ -110,31 +110,34 @@ class Directory:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         self._make_private()
         with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
+            _turn_to_wal(connection)
             connection.execute("PRAGMA secure_delete = ON")
-            connection.execute(_SCHEMA)  # an empty file that somebody made is a directory too
+            connection.execute(_SCHEMA)
             with connection:
                 yield connection
 
     def _make_private(self) -> None:
-        """The file with mode 0600 and its table; the -wal and -shm files of SQLite take the same mode.
-
-        A file that is missing is made beside its place and then linked into it, whole: of two processes that turn one
-        file to WAL at once, SQLite refuses the second without waiting.
-        """
+        """The file with mode 0600, before SQLite sees it: its -wal and -shm files take the same mode."""
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, made = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-            os.close(handle)
-            try:
-                with closing(sqlite3.connect(made)) as connection:
-                    connection.execute("PRAGMA journal_mode = WAL")
-                    connection.execute(_SCHEMA)
-                with suppress(FileExistsError):  # another process was first: its file stands
-                    os.link(made, self.path)
-            finally:
-                Path(made).unlink()
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, MODE))
         if self.path.stat().st_mode & 0o077:
             self.path.chmod(MODE)
+
+
+def _turn_to_wal(connection: sqlite3.Connection) -> None:
+    """Give the file a write-ahead log, which it keeps. Of two connections that do so to a new file at once, SQLite
+    refuses one without waiting, whatever its timeout. Raises `sqlite3.OperationalError` after `BUSY_TIMEOUT_S`."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(BUSY_RETRY_S)
+        else:
+            return
 
 
 class WardBook:
