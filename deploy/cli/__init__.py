@@ -48,7 +48,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "device": LazyCommand("deploy.cli.device:app", "Bind devices to patients."),
     "alerts": LazyCommand("deploy.cli.alerts:app", "Acknowledge, pause, put off or resume the signal of an alert."),
     "quarantine": LazyCommand("deploy.cli.quarantine:app", "List, show and replay what was refused."),
-    "rules": LazyCommand("deploy.cli.rules:app", "Show and check the alert rules."),
+    "rules": LazyCommand("deploy.cli.rules:app", "Show, check, explain and test the alert rules."),
     "simulate": LazyCommand("deploy.cli.simulate:simulate", "Publish a simulated ward over MQTT."),
     "replay": LazyCommand("deploy.cli.replay:replay", "Run recorded payloads through the pipeline, reproducibly."),
     "bench": LazyCommand("deploy.cli.bench:app", "Measure throughput."),

@@ -10,7 +10,7 @@ minute. For each of the three vital signs the row keeps exponential averages, dt
                       measured for SpO2, the lower end for respiratory rate, the centre for heart rate)
 
 A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of
-fast + trend / 2. The **steady value** is the value itself while plausible, else the better of value and level: an artefact is told
+fast + trend / 2. The **steady value** is the value itself while plausible, else the level: an artefact is told
 apart by how it comes, never by how low it is, and a breach that lasts moves the level within minutes.
 
 The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient is
@@ -42,7 +42,7 @@ FIRST_SCATTER = (1.5, 1.0, 0.8)
 MOST_UNREST = (1e9, 1.3, 0.8)
 MOST_STEP = (25.0, 6.0, 4.0)
 SIDE = (1.0, 1.0, -1.0)
-SCALE = (6.0, 2.4, 1.1)
+SCALE = (7.0, 2.4, 1.0)
 """For each vital sign (1/min, 1/min, %): what the text above names, tuned on the tuning seeds of the synthetic ward
 alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`."""
 
@@ -112,10 +112,6 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
     steady = value
     if not calm or abs(away - TREND_SHARE * f[trend]) > MOST_STEP[vital]:
         steady = level
-        if OFFSET[vital] > 0.0:
-            steady = max(value, level)
-        elif OFFSET[vital] < 0.0:
-            steady = min(value, level)
     set_channel(k, f, i, k.signals + c.HEART_RATE_STEADY + vital, steady, t, reading)
     if f[_at(k, vital, USUAL_SPAN)] >= LEAST_USUAL_S:
         below = f[_at(k, vital, USUAL)] - level
