@@ -19,11 +19,20 @@ PRIORITIES: tuple[Priority, ...] = ("none", "low", "medium", "high")
 """In rising order of urgency (IEC 60601-1-8; "none" is an advisory that interrupts nobody)."""
 
 
+class Baseline(msgspec.Struct, frozen=True):
+    """What is usual for this patient: robust mean and scale of a signal, and how many values they rest on."""
+
+    mean: float
+    scale: float
+    count: int
+
+
 class Input(msgspec.Struct, frozen=True, omit_defaults=True):
     """One value that a condition rests on.
 
     `age_s` is counted at the transition's event time; `reading` is its id. `z` is how far the value lies from what this
-    person's values were before, in standard deviations, where a model knows it; no rule decides by it.
+    person's values were before, in standard deviations, where a model knows it; `baseline` is what they were, at the
+    moment of the transition. No rule decides by either.
     """
 
     signal: str
@@ -33,6 +42,7 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
     quality: float
     reading: str
     z: float | None = None
+    baseline: Baseline | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,11 +67,23 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     devices: list[str] = []
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a record stands in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     """How this record came to be in this run; not part of the canonical bytes.
 
-    `announced_id` is the id under which a provisional notice went out, where settling changed the reading that opened
-    the condition. `applied_at` is the processing clock of the stage that wrote the record.
+    `partition` and `offset` are those of the record that the stage read: in `telemetry` for a condition, in
+    `conditions` for an alert. `decided` is the record of the one log (`telemetry`) at which the transition was noticed,
+    `opened` the reading there that opened the condition, where the twin agent still knew it. `build` names the build
+    and processor on which the twin ran: byte equality is promised for one of them. `announced_id` is the id under which
+    a provisional notice went out, where settling changed the reading that opened the condition. `applied_at` is the
+    processing clock of the stage that wrote the record.
     """
 
     partition: int = -1
@@ -69,6 +91,9 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     received_at: float = 0.0
     applied_at: float = 0.0
     announced_id: str = ""
+    decided: Place | None = None
+    opened: Place | None = None
+    build: str = ""
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -93,9 +118,10 @@ AlertState = Literal["active", "suppressed", "cleared", "withdrawn"]
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """One transition of an alert, with everything a reader needs to act on it alone.
 
-    `state` is where the alert stands after it, `transition` what happened, `message` one plain sentence. `id` is the
-    condition's. `sequence` counts the transitions of this alert from 1. A `suppressed` alert is told to nobody: its
-    condition stands while an alert of rule `suppressed_by` does, which says more; it becomes active if that ends first.
+    `state` is where the alert stands after it, `transition` what happened, `message` one plain sentence, `message_ja`
+    the same in Japanese. `id` is the condition's. `sequence` counts the transitions of this alert from 1. A
+    `suppressed` alert is told to nobody: its condition stands while an alert of rule `suppressed_by` does, which says
+    more; it becomes active if that ends first.
     """
 
     id: str
@@ -113,6 +139,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str
     evidence: Evidence | None = None
     provenance: Provenance = Provenance()
+    message_ja: str = ""
     suppressed_by: str = ""
 
 

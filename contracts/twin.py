@@ -9,15 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from contracts.condition import Priority
-
-
-class Baseline(msgspec.Struct, frozen=True):
-    """What is usual for this patient: robust mean and scale of a signal, and how many values they rest on."""
-
-    mean: float
-    scale: float
-    count: int
+from contracts.condition import Baseline, Priority
 
 
 class Latest(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ CHANNEL_MEANINGS: dict[str, str] = {
     "news2_steady": "least NEWS2 total with the steady values in place of the last ones",
     "heart_rate_below_usual": "1/min by which heart rate lies below what is usual for the patient, from one hour on",
     "spo2_below_usual": "% by which SpO2 lies below what is usual for the patient, from one hour on",
-    "deterioration": "heart rate and respiratory rate above and SpO2 below what is usual for the patient, in their scales, summed",
+    "deterioration": "heart rate and respiratory rate above and SpO2 below what is usual for the patient, summed",
 }
 
 FIELDS: tuple[tuple[str, str], ...] = (
@@ -114,6 +114,8 @@ EVENT_MEANINGS: dict[SignalEvent, tuple[str, str]] = {
     "audio_pause": ("person", f"pauses the sound, for {AUDIO_PAUSE_MAX_S:g} s at most"),
     "alarm_off": ("person", "puts the alert off"),
     "alarm_resume": ("person", "takes any of these back"),
+    "marked_useful": ("person", "says that it was worth the interruption"),
+    "marked_not_useful": ("person", "says that it was not"),
     "inactivation_expired": ("clock", "a pause, or off, has lasted its time"),
     "re_alarm_due": ("clock", "acknowledged for so long, and the condition still stands"),
     "escalation_due": ("clock", "nobody has answered within the time of the priority"),
@@ -129,6 +131,7 @@ SIGNAL_EFFECTS: dict[SignalEffect, tuple[str, str]] = {
     "expire_later": ("expire", "the time of the pause, or off, begins"),
     "rename": ("rename", "the journal says under which id it goes on"),
     "refuse": ("refuse", "nothing changes; the journal says that somebody tried"),
+    "record": ("record", "nothing changes; the journal says what somebody thinks of it"),
 }
 
 RULES_ARE_DATA = """

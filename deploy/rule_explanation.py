@@ -46,7 +46,7 @@ def _answers(rule: Notice, rules: RuleSet) -> Iterator[tuple[str, str]]:
 def _meaning(channel: str) -> str:
     if channel in CHANNEL_MEANINGS:
         return CHANNEL_MEANINGS[channel]
-    return f"{plain_name(channel)} in {default_registry()[channel].unit}, the last trusted value"
+    return f"{plain_name(channel)} in {default_registry()[channel].ucum}, the last trusted value"
 
 
 def _onset(rule: Rule) -> str:

@@ -4,7 +4,7 @@ signals out. Pure; it holds no decision of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any
 
@@ -162,6 +162,11 @@ class AlertProcessor:
         """Totals since creation, and the rows held."""
         return {**self._counts, "rows": len(self._row_of)}
 
+    def signals(self) -> Iterator[tuple[PatientSignals, float]]:
+        """The signals of every patient, each with the partition's clock (s), for metrics."""
+        clock = self._known_clock()
+        return ((row.signals, clock) for row in tuple(self._rows))
+
     def _take(self, record: SourceRecord, now: float) -> list[OutputRecord]:
         value = record.value or b""
         kind = self._kind_decoder.decode(value).kind
@@ -177,7 +182,9 @@ class AlertProcessor:
             self._counts["fence_skips"] += 1
             return []
         row.alerts, alerts = step(row.alerts, condition, self._rules)
-        provenance = Provenance(self._partition, offset, condition.provenance.received_at, now)
+        provenance = msgspec.structs.replace(
+            condition.provenance, partition=self._partition, offset=offset, applied_at=now, announced_id=""
+        )
         written = [self._written(alert, provenance) for alert in alerts]
         for alert in alerts:
             row.signals, transitions = follow(row.signals, alert, self._known_clock(), self._rules)

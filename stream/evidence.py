@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import orjson
 
 from alerts.rules import RuleSet
-from contracts.condition import Condition, Evidence, Input, Provenance, to_builtins
+from contracts.condition import Baseline, Condition, Evidence, Input, Place, Provenance, to_builtins
 from contracts.identity import condition_identity, identity_text
+from contracts.topics import TELEMETRY
+from stream.build import build_name
 from twin_state import batch as b
 from twin_state.batch import Batch, Float, Int, Transitions
 from twin_state.configuration import PAST_EVENT_RULE, TwinConfiguration
@@ -41,15 +44,49 @@ INPUTS_OF: dict[str, tuple[str, ...]] = {
 """Signals that a channel made by a model rests on."""
 
 
+RECENT_READINGS = 16_384
+"""Readings of a partition whose offsets are remembered: those that open conditions, mostly, until these are written."""
+
+
+class RecentReadings:
+    """Where the newest readings of a partition stand in the log, by identity. Lost with the process: it serves
+    provenance alone."""
+
+    def __init__(self) -> None:
+        self._identity = np.zeros(RECENT_READINGS, np.int64)
+        self._offset = np.full(RECENT_READINGS, -1, np.int64)
+        self._next = 0
+
+    def add(self, batch: Batch) -> None:
+        """Remember the batch's records in place of the oldest."""
+        identity, offset = batch.reading[-RECENT_READINGS:], batch.offset[-RECENT_READINGS:]
+        at = (self._next + np.arange(len(offset))) % RECENT_READINGS
+        self._identity[at], self._offset[at] = identity, offset
+        self._next = (self._next + len(offset)) % RECENT_READINGS
+
+    def offset_of(self, identity: int) -> int | None:
+        """The lowest offset remembered of a reading, None where it is not remembered."""
+        found = self._offset[(self._identity == identity) & (self._offset >= 0)]
+        return int(found.min()) if len(found) else None
+
+
 class EvidenceWriter:
-    """Writes condition records for one partition under one configuration. `device_names` are the store's."""
+    """Writes condition records for one partition under one configuration. `device_names` are the store's, `log` is the
+    topic that the partition belongs to."""
 
     def __init__(
-        self, configuration: TwinConfiguration, rules: RuleSet, partition: int, device_names: Mapping[int, str]
+        self,
+        configuration: TwinConfiguration,
+        rules: RuleSet,
+        partition: int,
+        device_names: Mapping[int, str],
+        log: str = TELEMETRY,
     ) -> None:
         self._configuration = configuration
         self._rules = rules
         self._partition = partition
+        self._log = log
+        self._recent = RecentReadings()
         self._device_names = device_names
         layout = configuration.layout
         self._signal = {name: n for n, name in enumerate(layout.signals)}
@@ -68,10 +105,15 @@ class EvidenceWriter:
         silent = ("devices", "offline")
         self._silent = layout.place(*silent) if silent in layout.places else slice(0)
 
+    def remember(self, batch: Batch) -> None:
+        """Take note of where a batch's readings stand, before its conditions are written."""
+        self._recent.add(batch)
+
     def condition(self, transitions: Transitions, n: int, patient: str, batch: Batch, now: float) -> Condition:
         """The n-th transition as a record; `now` (s) is the processing clock and goes into provenance alone."""
         number, measure = transitions.number[n], transitions.measure[n]
         what = int(number[b.WHAT])
+        opening = self._recent.offset_of(int(number[b.OPENED_BY]))
         rule = self._configuration.rules[int(number[b.RULE])]
         notice = self._rules.get(rule.id)
         record = int(number[b.RECORD])
@@ -122,6 +164,9 @@ class EvidenceWriter:
                 received_at=float(batch.received_at[record]),
                 applied_at=now,
                 announced_id=announced_id,
+                decided=Place(self._log, self._partition, int(batch.offset[record])),
+                opened=None if opening is None else Place(self._log, self._partition, opening),
+                build=build_name(),
             ),
         )
 
@@ -141,6 +186,7 @@ class EvidenceWriter:
                     quality=float(state[self._quality + signal]),
                     reading=identity_text(int(identities[self._channel_reading + signal]) & UNSIGNED),
                     z=self._deviation(signal, state),
+                    baseline=self._usual(signal, state),
                 )
             )
         return inputs
@@ -153,13 +199,18 @@ class EvidenceWriter:
         """z against the moments before the value, else against the personal baseline once that is warm."""
         if self._z >= 0:
             return float(state[self._z + signal])
+        usual = self._usual(signal, state)
+        if usual is None or usual.count < baseline.WARM_UP_VALUES or usual.scale <= 0.0:
+            return None
+        return (float(state[self._channel_value + signal]) - usual.mean) / usual.scale
+
+    def _usual(self, signal: int, state: Float) -> Baseline | None:
+        """The signal's personal baseline, however young; None before its first value."""
         if self._baseline < 0:
             return None
         signals = len(self._configuration.layout.signals)
-        mean, scale, count = state[self._baseline + signal : self._baseline + 3 * signals : signals]
-        if count < baseline.WARM_UP_VALUES or scale <= 0.0:
-            return None
-        return float((state[self._channel_value + signal] - mean) / scale)
+        mean, scale, count = state[self._baseline + signal : self._baseline + 3 * signals : signals].tolist()
+        return Baseline(mean, scale, int(count)) if count > 0.0 else None
 
     def _range(self, channel: str, state: Float) -> tuple[float | None, float | None, list[str]]:
         if channel == STEADY_SCORE and self._steady_missing >= 0:

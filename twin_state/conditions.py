@@ -304,13 +304,13 @@ def _for_clearing(k: Constants, f: Float, channel: int, value: float) -> float:
     measured, so that a sensor that comes off does not look like recovery."""
     derived = channel - k.signals
     if derived == c.NEWS2_LOW:
-        return max(value, f[k.models[c.NEWS2_MODEL, c.BASE] + news2.HELD_TOTAL])
+        return max(value, f[k.models[c.NEWS2_MODEL, c.BASE] + news2.HELD_TOTAL])  # type: ignore[no-any-return]
     if derived == c.NEWS2_SINGLE:
-        return max(value, f[k.models[c.NEWS2_MODEL, c.BASE] + news2.HELD_SINGLE])
+        return max(value, f[k.models[c.NEWS2_MODEL, c.BASE] + news2.HELD_SINGLE])  # type: ignore[no-any-return]
     if derived == c.NEWS2_STEADY:
-        return max(value, f[k.models[c.STEADY, c.BASE] + steady.HELD_TOTAL])
+        return max(value, f[k.models[c.STEADY, c.BASE] + steady.HELD_TOTAL])  # type: ignore[no-any-return]
     if derived == c.DETERIORATION:
-        return max(value, f[k.models[c.STEADY, c.BASE] + steady.HELD_DETERIORATION])
+        return max(value, f[k.models[c.STEADY, c.BASE] + steady.HELD_DETERIORATION])  # type: ignore[no-any-return]
     return value
 
 

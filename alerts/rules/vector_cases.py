@@ -1,7 +1,8 @@
 """Test vectors of rules: values of a rule's channel over time, and when its condition comes and goes. Pure.
 
-A vector file `vectors/<rule id>.toml` holds cases. Each is run through the twin's own kernel, with the rule on a channel
-of its own that takes the values as they stand: what is tested is the rule, not the model that makes its channel.
+A vector file `vectors/<rule id>.toml` holds cases. Each is run through the twin's own kernel, with the rule on a
+channel of its own that takes the values as they stand: what is tested is the rule, not the model that makes its
+channel.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ def check(file: Annotated[Path, typer.Argument(help="A rule file (TOML).")], at:
 
 
 @app.command("test")
-def test(file: Annotated[Path | None, typer.Argument(help="A rule file (TOML); else the rules in use here.")] = None) -> None:
+def test(
+    file: Annotated[Path | None, typer.Argument(help="A rule file (TOML); else the rules in use here.")] = None,
+) -> None:
     """Run each rule's test vectors: those in folder vectors/ beside FILE, else those shipped. Exit code 1 where a case
     gives something else, or a rule has none."""
     from alerts.rules.vector_cases import run_vectors
@@ -152,16 +154,11 @@ def _configured() -> Path | None:
 
 
 def _load(file: Path | None, at: str) -> RuleSet:
-    from alerts.rules import RuleError, default_rules, parse_rules
     from deploy.errors import UserError
+    from deploy.rule_files import read_rules
 
     try:
         moment = datetime.combine(date.fromisoformat(at), datetime.min.time(), UTC).timestamp() if at else time.time()
     except ValueError as error:
         raise UserError(f"--at {at}: takes a day as YYYY-MM-DD") from error
-    try:
-        return default_rules(moment) if file is None else parse_rules(file.read_bytes(), moment, str(file))
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from error
-    except RuleError as error:
-        raise UserError(str(error)) from error
+    return read_rules(file, moment)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from alerts.rules import Rule, RuleError, default_rules
 from alerts.rules.vector_cases import LEAST_CASES, Case, default_vectors, parse_vectors, run_vectors
 from deploy.cli.rules import app
+from deploy.rule_explanation import explanation
 
 RULES = default_rules(0.0)
 SHIPPED = Path(__file__).resolve().parents[2] / "alerts" / "rules"
@@ -59,7 +60,7 @@ def test_a_rule_is_explained_in_plain_words() -> None:
 
 @pytest.mark.parametrize("entry", RULES, ids=lambda entry: entry.id)
 def test_every_rule_and_notice_can_be_explained(entry: Rule) -> None:
-    assert CliRunner().invoke(app, ["explain", entry.id]).exit_code == 0
+    assert explanation(entry, RULES).startswith(f"{entry.id}: {entry.kind}")
 
 
 def test_a_damaged_vector_file_is_named() -> None:

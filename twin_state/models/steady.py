@@ -9,14 +9,14 @@ minute. For each of the three vital signs the row keeps exponential averages, dt
     level             centre + OFFSET scatter: where the value would be without the noise (the upper end of what is
                       measured for SpO2, the lower end for respiratory rate, the centre for heart rate)
 
-A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of
-fast + trend / 2. The **steady value** is the value itself while plausible, else the level: an artefact is told
-apart by how it comes, never by how low it is, and a breach that lasts moves the level within minutes.
+A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of fast +
+trend / 2. The **steady value** is the value itself while plausible, else the level: an artefact is told apart by how it
+comes, never by how low it is, and a breach that lasts moves the level within minutes.
 
-The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient is
-away from it or in a session. `deterioration` sums how far heart rate and respiratory rate lie above and SpO2 below what
-is usual, each in its own scale and at most `MOST_PART`. It only ever adds alarms: no rule on a signal, a steady value or
-NEWS2 reads what is usual.
+The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient
+is away from it or in a session. `deterioration` sums how far heart rate and respiratory rate lie above and SpO2 below
+what is usual, each in its own scale and at most `MOST_PART`. It only ever adds alarms: no rule on a signal, a steady
+value or NEWS2 reads what is usual.
 
 `news2_steady` is the least NEWS2 total with steady values in place of the last ones. A vital sign that is no longer
 measured adds nothing to an onset, but keeps its last points in what must fall for an alarm to clear (`held_…`).
@@ -42,7 +42,7 @@ FIRST_SCATTER = (1.5, 1.0, 0.8)
 MOST_UNREST = (1e9, 1.3, 0.8)
 MOST_STEP = (25.0, 6.0, 4.0)
 SIDE = (1.0, 1.0, -1.0)
-SCALE = (7.0, 2.4, 1.0)
+SCALE = (7.0, 1.8, 1.2)
 """For each vital sign (1/min, 1/min, %): what the text above names, tuned on the tuning seeds of the synthetic ward
 alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`."""
 
@@ -56,8 +56,8 @@ FORGET_AFTER_S = 1800.0
 
 USUAL_S = 86_400.0
 LEAST_USUAL_S = 3600.0
-MOST_PART = 3.0
-FROZEN_ABOVE = 2.5
+MOST_PART = 3.5
+FROZEN_ABOVE = 3.0
 FROZEN_BELOW_HEART_RATE = 12.0
 PART_HOLD_S = 240.0
 """A level counts so long in `deterioration` after its last value."""
