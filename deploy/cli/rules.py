@@ -28,7 +28,7 @@ def check(file: Annotated[Path, typer.Argument(help="A rule file (TOML).")], at:
 
 
 @app.command("test")
-def test(
+def run_vectors_of(
     file: Annotated[Path | None, typer.Argument(help="A rule file (TOML); else the rules in use here.")] = None,
 ) -> None:
     """Run each rule's test vectors: those in folder vectors/ beside FILE, else those shipped. Exit code 1 where a case

@@ -77,14 +77,15 @@ def _level(k: Constants, f: Float, vital: int) -> float:
 
 
 @compiled
-def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float, reading: int) -> None:
-    """Take in one trusted value measured at `t` (s); signals other than the three pass by."""
+def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float, reading: int) -> bool:
+    """Take in one trusted value measured at `t` (s); signals other than the three pass by. Returns whether the value is
+    plausible: one that is not teaches no baseline."""
     vital = -1
     for n in range(VITALS):
         if k.special[SIGNALS[n]] == signal:
             vital = n
     if vital < 0:
-        return
+        return True
     centre, scatter, fast = _at(k, vital, CENTRE), _at(k, vital, SCATTER), _at(k, vital, FAST)
     unrest, trend, span = _at(k, vital, UNREST), _at(k, vital, TREND), _at(k, vital, SPAN)
     tau = TAU_S[vital]
@@ -109,9 +110,8 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
     f[scatter] += (1.0 - math.exp(-step / tau)) * (abs(distance) - f[scatter])
     level = _level(k, f, vital)
     calm = f[unrest] - TREND_SHARE * abs(f[trend]) <= MOST_UNREST[vital]
-    steady = value
-    if not calm or abs(away - TREND_SHARE * f[trend]) > MOST_STEP[vital]:
-        steady = level
+    plausible = calm and abs(away - TREND_SHARE * f[trend]) <= MOST_STEP[vital]
+    steady = value if plausible else level
     set_channel(k, f, i, k.signals + c.HEART_RATE_STEADY + vital, steady, t, reading)
     if f[_at(k, vital, USUAL_SPAN)] >= LEAST_USUAL_S:
         below = f[_at(k, vital, USUAL)] - level
@@ -120,6 +120,7 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
         elif vital == 2:
             set_channel(k, f, i, k.signals + c.SPO2_BELOW_USUAL, below, t, reading)
     _learn(k, f, vital, level, step)
+    return plausible
 
 
 @inlined
