@@ -91,7 +91,7 @@ def test_the_shipped_rules_are_in_force_at_any_time_and_all_name_a_source() -> N
         ("spo2-below-85", "spo2_steady", 84.9, "high", "always", 10.0),
         ("spo2-low-in-session", "spo2_steady", 87.9, "medium", "session", 15.0),
         ("spo2-low-at-rest", "spo2_steady", 89.9, "medium", "rest", 300.0),
-        ("spo2-below-usual", "spo2_below_usual", 2.5, "medium", "rest", 400.0),
+        ("spo2-below-usual", "spo2_below_usual", 2.3, "medium", "rest", 500.0),
         ("deterioration", "deterioration", 2.7, "medium", "rest", 1650.0),
         ("heart-rate-below-usual", "heart_rate_below_usual", 18.0, "medium", "rest", 300.0),
         ("heart-rate-stop", "heart_rate", 140.0, "high", "session", 10.0),

@@ -120,7 +120,7 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
         elif vital == 2:
             set_channel(k, f, i, k.signals + c.SPO2_BELOW_USUAL, below, t, reading)
     _learn(k, f, vital, level, step)
-    return plausible
+    return bool(plausible)
 
 
 @inlined
