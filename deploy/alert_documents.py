@@ -89,6 +89,7 @@ NOT_YET: tuple[tuple[str, str], ...] = (
     ("heart rate recovery below 12/min after one minute", "the session's end as a phase of its own"),
     ("a plateau of heart rate while work rises", "a model of the response to load"),
     ("weight up by 2 kg in three days", "a change of a signal over days; `body_weight` is only its last value"),
+    ("body temperature of 37.5 or more before a session", "a source that was read"),
     (
         "a session is not started while an advisory stands",
         "the advisories `do-not-start-...` are shown; nothing is blocked",
