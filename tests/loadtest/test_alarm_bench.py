@@ -130,12 +130,19 @@ def settled(what: list[tuple[Condition, list[Alert]]]) -> list[bytes]:
     )
 
 
+def without_opening(value: bytes) -> bytes:
+    """A condition without the place of its opening reading, which is known only where both lie in one batch."""
+    condition = orjson.loads(value)
+    condition["provenance"].pop("opened", None)
+    return orjson.dumps(condition)
+
+
 def test_columns_and_json_give_the_same_conditions_byte_for_byte() -> None:
     sent = arrived(records())
     twin = processors(Configuration(worker=Worker(rules=str(ENGINE_RULES))), START_T).twin(0)
     outputs = twin.process(list(logged(sent)), 0.0)
-    by_json = [output.value for output in outputs if output.topic == CONDITIONS and output.key]
-    by_columns = [condition_bytes(condition) for condition, _ in said(sent)]
+    by_json = [without_opening(output.value or b"") for output in outputs if output.topic == CONDITIONS and output.key]
+    by_columns = [without_opening(condition_bytes(condition)) for condition, _ in said(sent)]
     assert twin.counters()["quarantined"] == 0
     assert len(by_columns) > 20
     assert by_columns == by_json
