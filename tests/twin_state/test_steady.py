@@ -21,7 +21,9 @@ def onsets(outcome: Any, rule: str) -> list[float]:
 
 
 def series(values: list[float], signal: str = "spo2", begin: float = 0.0) -> list[Arrival]:
-    return [reading(begin + 10.0 * n, {signal: value}, seq=n + 1) for n, value in enumerate(values)]
+    """In a session, in which alone the rules of these tests apply."""
+    readings = [reading(begin + 10.0 * n, {signal: value}, seq=n + 1) for n, value in enumerate(values)]
+    return [command(begin - 1.0, "session", phase="start"), *readings]
 
 
 def test_a_probe_that_is_pulled_for_half_a_minute_is_an_artefact(run: Run) -> None:

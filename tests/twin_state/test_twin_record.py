@@ -47,7 +47,7 @@ def test_a_record_says_what_is_settled_and_what_is_live_and_when() -> None:
     told = [orjson.loads(output.value or b"") for output in outputs if output.topic == CONDITIONS and output.key]
     ids = {c["rule"]: c["id"] for c in told if c["state"] == "onset" and c["stage"] == "settled"}
     assert {c["rule"]: c["id"] for c in twin["conditions"]} == ids
-    assert ids.keys() == {"news2-single-parameter", "spo2-area", "spo2-below-85", "spo2-low-at-rest", "spo2-steady"}
+    assert ids.keys() == {"news2-single-parameter", "spo2-below-85", "spo2-low-at-rest"}
     assert twin["provenance"] == {
         "partition": 0,
         "offset": len(arrivals) - 1,
