@@ -80,6 +80,26 @@ MESSAGE_NAMES: tuple[tuple[str, str], ...] = (
     ("{onset}", "time of the onset, UTC"),
 )
 
+NOT_YET: tuple[tuple[str, str], ...] = (
+    (
+        "ten or more ectopic beats a minute, new atrial fibrillation, pauses",
+        "a rhythm model, or a device's own finding",
+    ),
+    ("ST depression of 1 mm or more", "an ECG of diagnostic quality"),
+    ("heart rate recovery below 12/min after one minute", "the session's end as a phase of its own"),
+    ("a plateau of heart rate while work rises", "a model of the response to load"),
+    ("weight up by 2 kg in three days", "a change of a signal over days; `body_weight` is only its last value"),
+    ("body temperature of 37.5 or more before a session", "a source that was read"),
+    (
+        "a session is not started while an advisory stands",
+        "the advisories `do-not-start-...` are shown; nothing is blocked",
+    ),
+    ("perceived exertion of 11 or less while heart rate is above its zone", "a rule on two channels"),
+    ("blood pressure confirmed by a second reading", "a repeat count: a cuff's single reading raises an alert"),
+    ("less than 70 % of planned sessions, low mood for three days", "plans, and estimates by day"),
+    ("a device's clock off by more than 5 s", "reported by metrics, not as a patient's alert"),
+)
+
 EFFECTS: dict[Effect, str] = {"announce": "alert", "announce_if_new": "alert if new", "drop": "·"}
 
 LIFE_MEANINGS: dict[Life, str] = {
@@ -258,6 +278,12 @@ def rules_page(rules: RuleSet) -> str:
             *_table(
                 ["channel", "meaning"], [[f"`{name}`", CHANNEL_MEANINGS[name]] for name in sorted(DERIVED_CHANNELS)]
             ),
+            "",
+            "## What the shipped rules cannot say yet",
+            "",
+            "Criteria of the published sets that today's signals do not carry, or that nobody computes:",
+            "",
+            *_table(["criterion", "what is missing"], [list(row) for row in NOT_YET]),
             "",
         ]
     )

@@ -93,12 +93,13 @@ def _fold(
         latest.observe(k, f, i, signal, value, quality, t, s.node_time[node, NODE_RECEIVED], reading)
         if quality < k.quality_floor:
             continue
-        if k.models[c.BASELINE, c.ENABLED]:
+        plausible = True
+        if k.models[c.STEADY, c.ENABLED]:
+            plausible = steady.observe(k, f, i, signal, value, t, reading)
+        if k.models[c.BASELINE, c.ENABLED] and plausible:
             baseline.observe(k, f, i, signal, value, t)
         if k.models[c.REHABILITATION, c.ENABLED]:
             rehabilitation.observe(k, f, i, signal, value, t, reading)
-        if k.models[c.STEADY, c.ENABLED]:
-            steady.observe(k, f, i, signal, value, t, reading)
         if k.models[c.MOMENTS, c.ENABLED]:
             moments.observe(k, f, i, signal, value)
         if k.models[c.HEART_RATE_FILTER, c.ENABLED]:

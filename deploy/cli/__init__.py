@@ -50,7 +50,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "oncall": LazyCommand("deploy.cli.oncall:app", "Say who is on call; take, hand over or release a role."),
     "quarantine": LazyCommand("deploy.cli.quarantine:app", "List, show and replay what was refused."),
     "fhir": LazyCommand("deploy.cli.fhir:app", "Check FHIR resources."),
-    "rules": LazyCommand("deploy.cli.rules:app", "Show and check the alert rules."),
+    "rules": LazyCommand("deploy.cli.rules:app", "Show, check, explain and test the alert rules."),
     "simulate": LazyCommand("deploy.cli.simulate:simulate", "Publish a simulated ward over MQTT."),
     "replay": LazyCommand("deploy.cli.replay:replay", "Run recorded payloads through the pipeline, reproducibly."),
     "bench": LazyCommand("deploy.cli.bench:app", "Measure throughput."),

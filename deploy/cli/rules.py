@@ -1,4 +1,4 @@
-"""`biotwin rules`: what is watched, and whether a site's own rule file can be used."""
+"""`biotwin rules`: what is watched, what each rule means, and whether a site's own rule file can be used."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from alerts.rules import RuleSet
+    from alerts.rules.vector_cases import Case, Outcome
 
-app = typer.Typer(no_args_is_help=True, help="Show and check the alert rules.")
+app = typer.Typer(no_args_is_help=True, help="Show, check, explain and test the alert rules.")
 
 AtOption = Annotated[
     str, typer.Option("--at", help="Show what is in force on this day (YYYY-MM-DD, UTC) instead of today.")
@@ -24,6 +25,58 @@ def check(file: Annotated[Path, typer.Argument(help="A rule file (TOML).")], at:
     """Say whether FILE can be used; if not, which rule and which field is wrong. Exit code 1 for an unusable file."""
     rules = _load(file, at)
     print(f"{file}: {len(rules.rules)} rules and {len(rules.notices)} notices in force, hash {rules.hash}")
+
+
+@app.command("test")
+def run_vectors_of(
+    file: Annotated[Path | None, typer.Argument(help="A rule file (TOML); else the rules in use here.")] = None,
+) -> None:
+    """Run each rule's test vectors: those in folder vectors/ beside FILE, else those shipped. Exit code 1 where a case
+    gives something else, or a rule has none."""
+    from alerts.rules.vector_cases import run_vectors
+
+    chosen = file or _configured()
+    rules = _load(chosen, "")
+    failed = passed = 0
+    for rule in rules.rules:
+        cases = _vectors(rule.id, chosen)
+        if not cases:
+            print(f"{rule.id}: has no test vectors")
+            failed += 1
+        for outcome in run_vectors(rule, cases):
+            if outcome.passed:
+                passed += 1
+                continue
+            failed += 1
+            print(f"{rule.id}: {outcome.case.name}: {_wanted(outcome)}")
+    print(f"{passed} cases passed, {failed} failed, {len(rules.rules)} rules, hash {rules.hash}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("explain")
+def explain(
+    rule_id: Annotated[str, typer.Argument(help="Id of a rule, as `biotwin rules list` shows it.")],
+    file: Annotated[Path | None, typer.Argument(help="A rule file (TOML); else the rules in use here.")] = None,
+    at: AtOption = "",
+) -> None:
+    """Say in plain words what a rule watches, when it comes up and clears, what keeps it quiet, and who says so."""
+    from alerts.rules import Rule
+    from alerts.rules.vector_cases import run_vectors
+    from deploy.errors import UserError
+    from deploy.rule_explanation import explanation
+
+    chosen = file or _configured()
+    rules = _load(chosen, at)
+    rule = rules.get(rule_id)
+    if rule is None:
+        raise UserError(f'no rule "{rule_id}" is in force; `biotwin rules list` shows all')
+    print(explanation(rule, rules))
+    if isinstance(rule, Rule):
+        print("\nTest vectors:")
+        for outcome in run_vectors(rule, _vectors(rule_id, chosen)):
+            mark = "ok" if outcome.passed else f"FAILED: {_wanted(outcome)}"
+            print(f"  {outcome.case.name}: {mark}")
 
 
 @app.command("list")
@@ -65,6 +118,32 @@ def list_(
         table.add_row(entry.id, entry.priority, entry.kind, *row, *((entry.source,) if sources else ()))
     console.print(table)
     print(f"\n{len(rules)} rules, hash {rules.hash}")
+
+
+def _vectors(rule_id: str, file: Path | None) -> tuple[Case, ...]:
+    """A rule's cases: from `vectors/` beside its file where there is such a folder, else the shipped ones."""
+    from alerts.rules import RuleError
+    from alerts.rules.vector_cases import default_vectors, parse_vectors
+    from deploy.errors import UserError
+
+    folder = None if file is None else file.parent / "vectors"
+    try:
+        if folder is None or not folder.is_dir():
+            return default_vectors(rule_id)
+        own = folder / f"{rule_id}.toml"
+        return parse_vectors(own.read_bytes(), str(own)) if own.is_file() else ()
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}") from error
+    except RuleError as error:
+        raise UserError(str(error)) from error
+
+
+def _wanted(outcome: Outcome) -> str:
+    case = outcome.case
+    return (
+        f"wants onsets {list(case.onsets)} and clears {list(case.clears)}, "
+        f"got {list(outcome.onsets)} and {list(outcome.clears)}"
+    )
 
 
 def _configured() -> Path | None:

@@ -20,6 +20,7 @@ from deploy.api.reading import read_topic
 from loadtest.processes import Child, environment_of
 from loadtest.replay import produce
 from loadtest.replay_input import Intake, Line
+from tests.twin_state.conftest import ENGINE_RULES
 
 TIMEOUT_S = 60.0
 
@@ -58,7 +59,9 @@ async def test_what_people_do_and_think_about_an_alert_stands_in_the_report(kafk
     start = float(int(time.time()) - 400)
     intake = Intake(configuration)
     await produce(kafka.bootstrap, [record for line in lines(start, 300) for record in intake.take(line)])
-    environment = environment_of(configuration, worker__ticks="false", history__seal_after_s="1.2") | {
+    environment = environment_of(
+        configuration, worker__ticks="false", worker__rules=str(ENGINE_RULES), history__seal_after_s="1.2"
+    ) | {
         "BIOTWIN_HISTORY__DIRECTORY": str(tmp_path / "history"),
         "BIOTWIN_CONSOLE__DIRECTORY": str(tmp_path / "directory.sqlite"),
     }

@@ -10,11 +10,12 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.configuration import Configuration
+from contracts.configuration import Configuration, Worker
 from contracts.topics import CONDITIONS, QUARANTINE, TWIN
 from loadtest.pipeline import LoggedRecord
 from stream.processor import OutputRecord
 from stream.processors import processors
+from tests.twin_state.conftest import ENGINE_RULES
 
 START = 1_763_900_000.0
 PARTITION = 2
@@ -54,7 +55,7 @@ LOG = [
 
 
 def passed(cuts: Sequence[int] = (), log: Sequence[LoggedRecord] = LOG) -> list[OutputRecord]:
-    twin = processors(Configuration(), START).twin(PARTITION)
+    twin = processors(Configuration(worker=Worker(rules=str(ENGINE_RULES))), START).twin(PARTITION)
     edges = [0, *sorted(cuts), len(log)]
     outputs = [output for a, b in pairwise(edges) for output in twin.process(log[a:b], START)]
     assert not [output for output in outputs if output.topic == QUARANTINE]
@@ -86,7 +87,7 @@ def test_any_cut_passes_on_the_same_in_the_same_order(cuts: list[int]) -> None:
 
 
 def test_an_act_makes_no_twin_and_one_that_cannot_be_read_is_set_aside() -> None:
-    twin = processors(Configuration(), START).twin(PARTITION)
+    twin = processors(Configuration(worker=Worker(rules=str(ENGINE_RULES))), START).twin(PARTITION)
     (output,) = twin.process([LoggedRecord(0, *act(1, "nobody"))], START)
     assert output.topic == CONDITIONS
     assert twin.counters()["rows"] == 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.configuration import Configuration
+from contracts.configuration import Configuration, Worker
 from contracts.topics import ALERTS, CONDITIONS, TELEMETRY, TWIN
 from loadtest.faults import PRESETS
 from loadtest.pipeline import Pipeline
@@ -31,6 +31,7 @@ from loadtest.replay_output import FILES, quarantine_lines, twin_lines
 from loadtest.settled_journal import settled_alerts
 from loadtest.simulation import Message, Order, Simulation, SimulationPlan, replay_lines
 from loadtest.ward import BRISK
+from tests.twin_state.conftest import ENGINE_RULES
 
 START_T = 1_767_225_600.0
 PLAN = SimulationPlan(
@@ -44,7 +45,7 @@ PLAN = SimulationPlan(
     late_bound_share=0.5,
     stray_devices=1,
 )
-CONFIGURATION = Configuration()
+CONFIGURATION = Configuration(worker=Worker(rules=str(ENGINE_RULES)))
 
 
 @pytest.fixture(scope="module")

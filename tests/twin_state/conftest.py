@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 import pytest
 
 from contracts.canonical import canonical_bytes
-from contracts.configuration import Configuration
+from contracts.configuration import Configuration, Worker
 from contracts.topics import CONDITIONS, TWIN
 from stream.processor import OutputRecord
 from stream.processors import Processors, processors
 from stream.twin_processor import TwinProcessor
 from stream.twin_record import canonical_twin
+
+ENGINE_RULES = Path(__file__).with_name("engine_rules.toml")
+"""Rules whose channels take values as they come; the shipped ones are tested by their vectors."""
 
 START = 1_764_000_000.0
 """Event time at which the logs of these tests begin, s."""
@@ -102,11 +106,11 @@ def logged(arrivals: Iterable[Arrival]) -> list[Logged]:
 
 @cache
 def _makers() -> Processors:
-    return processors(Configuration(), START)
+    return processors(Configuration(worker=Worker(rules=str(ENGINE_RULES))), START)
 
 
 def make_processor() -> TwinProcessor:
-    """A fresh processor under the shipped rules."""
+    """A fresh processor under the rules of these tests."""
     return _makers().twin(0)
 
 

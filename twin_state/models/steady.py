@@ -10,8 +10,8 @@ minute. For each of the three vital signs the row keeps exponential averages, dt
                       measured for SpO2, the lower end for respiratory rate, the centre for heart rate)
 
 A value is plausible while unrest - |trend| / 2 is at most `MOST_UNREST` and it lies within `MOST_STEP` of fast +
-trend / 2. The **steady value** is the value itself while plausible, else the better of value and level: an artefact
-is told apart by how it comes, never by how low it is, and a breach that lasts moves the level within minutes.
+trend / 2. The **steady value** is the value itself while plausible, else the level: an artefact is told apart by how it
+comes, never by how low it is, and a breach that lasts moves the level within minutes.
 
 The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient
 is away from it or in a session. `deterioration` sums how far heart rate and respiratory rate lie above and SpO2 below
@@ -42,7 +42,7 @@ FIRST_SCATTER = (1.5, 1.0, 0.8)
 MOST_UNREST = (1e9, 1.3, 0.8)
 MOST_STEP = (25.0, 6.0, 4.0)
 SIDE = (1.0, 1.0, -1.0)
-SCALE = (6.0, 2.4, 1.1)
+SCALE = (7.0, 1.8, 1.2)
 """For each vital sign (1/min, 1/min, %): what the text above names, tuned on the tuning seeds of the synthetic ward
 alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`."""
 
@@ -56,8 +56,8 @@ FORGET_AFTER_S = 1800.0
 
 USUAL_S = 86_400.0
 LEAST_USUAL_S = 3600.0
-MOST_PART = 3.0
-FROZEN_ABOVE = 2.5
+MOST_PART = 3.5
+FROZEN_ABOVE = 3.0
 FROZEN_BELOW_HEART_RATE = 12.0
 PART_HOLD_S = 240.0
 """A level counts so long in `deterioration` after its last value."""
@@ -77,14 +77,15 @@ def _level(k: Constants, f: Float, vital: int) -> float:
 
 
 @compiled
-def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float, reading: int) -> None:
-    """Take in one trusted value measured at `t` (s); signals other than the three pass by."""
+def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float, reading: int) -> bool:
+    """Take in one trusted value measured at `t` (s); signals other than the three pass by. Returns whether the value is
+    plausible: one that is not teaches no baseline."""
     vital = -1
     for n in range(VITALS):
         if k.special[SIGNALS[n]] == signal:
             vital = n
     if vital < 0:
-        return
+        return True
     centre, scatter, fast = _at(k, vital, CENTRE), _at(k, vital, SCATTER), _at(k, vital, FAST)
     unrest, trend, span = _at(k, vital, UNREST), _at(k, vital, TREND), _at(k, vital, SPAN)
     tau = TAU_S[vital]
@@ -109,13 +110,8 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
     f[scatter] += (1.0 - math.exp(-step / tau)) * (abs(distance) - f[scatter])
     level = _level(k, f, vital)
     calm = f[unrest] - TREND_SHARE * abs(f[trend]) <= MOST_UNREST[vital]
-    steady = value
-    if not calm or abs(away - TREND_SHARE * f[trend]) > MOST_STEP[vital]:
-        steady = level
-        if OFFSET[vital] > 0.0:
-            steady = max(value, level)
-        elif OFFSET[vital] < 0.0:
-            steady = min(value, level)
+    plausible = calm and abs(away - TREND_SHARE * f[trend]) <= MOST_STEP[vital]
+    steady = value if plausible else level
     set_channel(k, f, i, k.signals + c.HEART_RATE_STEADY + vital, steady, t, reading)
     if f[_at(k, vital, USUAL_SPAN)] >= LEAST_USUAL_S:
         below = f[_at(k, vital, USUAL)] - level
@@ -124,6 +120,7 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
         elif vital == 2:
             set_channel(k, f, i, k.signals + c.SPO2_BELOW_USUAL, below, t, reading)
     _learn(k, f, vital, level, step)
+    return bool(plausible)
 
 
 @inlined
