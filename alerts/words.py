@@ -109,11 +109,11 @@ CHANNEL_WORDS: Mapping[str, Words] = {
 """Names of signals and of what the twin estimates, as they stand in a sentence."""
 
 CODE_WORDS: Mapping[tuple[str, str], Words] = {
-    ("consciousness", "A"): {"en": "alert", "ja": "清明"},
-    ("consciousness", "C"): {"en": "new confusion", "ja": "新たな混乱"},
-    ("consciousness", "V"): {"en": "responds to voice", "ja": "呼びかけに反応"},
-    ("consciousness", "P"): {"en": "responds to pain", "ja": "痛み刺激に反応"},
-    ("consciousness", "U"): {"en": "unresponsive", "ja": "反応なし"},
+    ("consciousness", "A"): {"en": "A (alert)", "ja": "A（清明）"},
+    ("consciousness", "C"): {"en": "C (new confusion)", "ja": "C（新たな混乱）"},
+    ("consciousness", "V"): {"en": "V (responds to voice)", "ja": "V（呼びかけに反応）"},
+    ("consciousness", "P"): {"en": "P (responds to pain)", "ja": "P（痛み刺激に反応）"},
+    ("consciousness", "U"): {"en": "U (unresponsive)", "ja": "U（反応なし）"},
     ("supplemental_oxygen", "air"): {"en": "air", "ja": "室内気"},
     ("supplemental_oxygen", "oxygen"): {"en": "oxygen", "ja": "酸素投与中"},
     ("symptom", "none"): {"en": "none", "ja": "なし"},
