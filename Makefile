@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What `make check` leaves to `make test`, so that it ends within two minutes.
 QUICK := not slow and not kafka and not mqtt and not browser and not prometheus
 
-.PHONY: setup demo test check bench docs lock lock-kafka clean
+.PHONY: setup demo test check bench docs lock lock-jars clean
 
 setup: $(VENV)/.installed
 
@@ -59,8 +59,8 @@ lock:
 	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock
 
 # Needs Maven.
-lock-kafka: setup
-	$(BIN)/python -m deploy.kafka.resolve
+lock-jars: setup
+	$(BIN)/python -m deploy.resolve_jars
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

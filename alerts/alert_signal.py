@@ -14,7 +14,19 @@ from typing import NamedTuple
 import msgspec
 
 from alerts.rules import Rule, RuleSet, escalate_after_s, re_alarm_after_s
-from alerts.signal_table import ANEW, ANSWERED, HELD, LATCHED, SIGNAL_EVENTS, TABLE, TIMER_EVENTS, TIMERS, Cell, Timer
+from alerts.signal_table import (
+    ANEW,
+    ANSWERED,
+    ANSWERS,
+    HELD,
+    LATCHED,
+    SIGNAL_EVENTS,
+    TABLE,
+    TIMER_EVENTS,
+    TIMERS,
+    Cell,
+    Timer,
+)
 from contracts.alert_signal import SYSTEM_ACTOR, SignalEvent, SignalState, SignalTransition
 from contracts.command import (
     ALARM_OFF_HIGH_MAX_S,
@@ -25,6 +37,7 @@ from contracts.command import (
     AlarmResume,
     AlertCommand,
     AudioPause,
+    Feedback,
 )
 from contracts.condition import PRIORITIES, Alert, Kind, Priority
 
@@ -48,11 +61,18 @@ _EVENT_OF: dict[type, SignalEvent] = {
 }
 
 
+def _event_of(command: AlertCommand) -> SignalEvent:
+    if isinstance(command, Feedback):
+        return "marked_useful" if command.useful else "marked_not_useful"
+    return _EVENT_OF[type(command)]
+
+
 class Signal(msgspec.Struct, frozen=True, array_like=True):
     """The signal of one alert. `sequence` counts its written transitions; times are of the arrival clock, s.
 
     `former` is the id under which the alert was announced, where settling gave its condition another. `unseen` says
-    that the condition came back while its latched signal waited for somebody.
+    that the condition came back while its latched signal waited for somebody. `announced_t` is when its newest onset
+    was announced, `answered_t` when somebody first acknowledged it or put it off since.
     """
 
     rule: str
@@ -69,6 +89,8 @@ class Signal(msgspec.Struct, frozen=True, array_like=True):
     escalate_at: float | None = None
     former: str = ""
     unseen: bool = False
+    announced_t: float | None = None
+    answered_t: float | None = None
 
 
 class PatientSignals(msgspec.Struct, frozen=True, array_like=True):
@@ -132,7 +154,7 @@ def obey(signals: PatientSignals, command: AlertCommand, clock: float, rules: Ru
         return signals, []
     now = max(clock, signals.t)
     signals, written = pass_time(signals, command.patient, now, rules)
-    event = _EVENT_OF[type(command)]
+    event = _event_of(command)
     act = _Act(command.author, command.reason, command.id)
     for alert_id in _meant(signals, command):
         signal = signals.standing.get(alert_id) or signals.ended[alert_id]
@@ -177,7 +199,7 @@ def _events(signal: Signal | None, alert: Alert) -> list[SignalEvent]:
         if change:
             return ["priority_raised" if change > 0 else "priority_lowered"]
         return []
-    if signal is None:
+    if signal is None or alert.state == "suppressed":
         return []
     # A notice is taken back; what was there before it, and was seen by nobody, is not.
     return ["condition_cleared" if alert.state == "cleared" or signal.unseen else "condition_withdrawn"]
@@ -236,6 +258,10 @@ def _happen(
     if cell.state == signal.state and not cell.effects:
         return signals, []
     after = _moved(signal, cell, act, now, rules)
+    if event == "condition_onset":
+        after = msgspec.structs.replace(after, announced_t=now, answered_t=None)
+    elif event in ANSWERS and "refuse" not in cell.effects and signal.answered_t is None:
+        after = msgspec.structs.replace(after, answered_t=now)
     transition = SignalTransition(
         id=alert_id,
         patient=patient,
@@ -256,6 +282,8 @@ def _happen(
         until=after.expires_at,
         escalation=after.escalation,
         replaces=after.former if "rename" in cell.effects else "",
+        announced_t=after.announced_t,
+        answered_t=after.answered_t,
     )
     return msgspec.structs.replace(_remember(signals, alert_id, after), t=now), [transition]
 
@@ -272,7 +300,14 @@ def _described(signals: PatientSignals, alert: Alert, event: SignalEvent, rules:
     fresh = Signal(alert.rule, alert.kind, alert.priority, latching)
     if known is None:
         return fresh
-    return msgspec.structs.replace(fresh, state=known.state, sequence=known.sequence, unseen=known.state in LATCHED)
+    return msgspec.structs.replace(
+        fresh,
+        state=known.state,
+        sequence=known.sequence,
+        unseen=known.state in LATCHED,
+        announced_t=known.announced_t,
+        answered_t=known.answered_t,
+    )
 
 
 def _moved(signal: Signal, cell: Cell, act: _Act, now: float, rules: RuleSet) -> Signal:
@@ -293,7 +328,7 @@ def _moved(signal: Signal, cell: Cell, act: _Act, now: float, rules: RuleSet) ->
     holder, since = signal.holder, signal.since
     if cell.state not in HELD:
         holder, since = "", None
-    elif act.command and "refuse" not in cell.effects:
+    elif act.command and not {"refuse", "record"} & set(cell.effects):
         holder, since = act.actor, now
     return msgspec.structs.replace(
         signal,

@@ -165,8 +165,18 @@ _LATCHING: dict[tuple[SignalState, SignalEvent], Cell] = {
 """Where a latching signal differs. One that somebody acknowledged or put off ends with its condition all the same: the
 deliberate act that latching asks for has taken place."""
 
+ANSWERS: frozenset[SignalEvent] = frozenset({"acknowledge", "alarm_off"})
+"""Acts by which somebody answers an alert."""
+
+FEEDBACK: frozenset[SignalEvent] = frozenset({"marked_useful", "marked_not_useful"})
+"""What somebody says of an alert afterwards. It is journalled in every state and changes none."""
+
+_FEEDBACK = {(state, event): Cell(state, ("record",)) for state, event in product(SIGNAL_STATES, FEEDBACK)}
+
 TABLE: dict[tuple[SignalState, SignalEvent, bool], Cell] = {
-    (state, event, latching): (_LATCHING if latching else {}).get((state, event), _NON_LATCHING[state, event])
+    (state, event, latching): (_LATCHING if latching else {}).get(
+        (state, event), (_NON_LATCHING | _FEEDBACK)[state, event]
+    )
     for state, event, latching in product(SIGNAL_STATES, SIGNAL_EVENTS, (False, True))
 }
 """(state, event, latching) to what follows: the whole logic."""

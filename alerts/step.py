@@ -5,6 +5,9 @@ announced, and it stands on its own where nothing was. A record that repeats (th
 before a crash) changes nothing: settled transitions of one alert never go back in event time, so an older one is known
 as a repeat even where the alert has closed and come back meanwhile.
 
+An alert of a rule with `suppressed_by` is written as suppressed while one of those rules stands, and nobody is told. It
+is announced when the last of them ends while its own condition still stands.
+
 `Alert.sequence` counts settled transitions apart from the others, each from 1, so that the settled journal is the same
 whether or not a provisional notice went before. A withdrawal takes back a provisional notice and is counted with those.
 """
@@ -16,7 +19,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from alerts.messages import render_message
-from alerts.rules import PAST_EVENT, RuleSet
+from alerts.rules import PAST_EVENT, Rule, RuleSet
 from contracts.condition import Alert, AlertState, Condition, Provenance, Stage
 
 Life = Literal["absent", "provisional", "settled", "cleared", "withdrawn"]
@@ -127,13 +130,16 @@ class KnownAlert(msgspec.Struct, frozen=True, array_like=True):
     settled_values: tuple[float, ...] = ()
     provisional_updates: tuple[tuple[float, float, float], ...] = ()
     withdrawn_t: tuple[float, ...] = ()
+    rule: str = ""
 
 
 class PatientAlerts(msgspec.Struct, frozen=True, array_like=True):
-    """The alerts of one patient by id: those that stand, and the newest closed ones in order of closing."""
+    """The alerts of one patient by id: those that stand, the newest closed ones in order of closing, and of those that
+    stand the last record of each that is suppressed."""
 
     open: dict[str, KnownAlert] = {}
     closed: dict[str, KnownAlert] = {}
+    suppressed: dict[str, Alert] = {}
 
     def known(self, alert_id: str) -> KnownAlert:
         """What is remembered of the alert of that id."""
@@ -157,13 +163,68 @@ def step(state: PatientAlerts, condition: Condition, rules: RuleSet) -> tuple[Pa
             condition = msgspec.structs.replace(condition, id=announced, provenance=Provenance())
         elif condition.state == "onset" and state.known(announced).life == "provisional":
             state = _remember(state, announced, msgspec.structs.replace(state.open[announced], life="withdrawn"))
+            state = _unsuppressed(state, announced)
     known = state.known(condition.id)
     happening: Happening = "past" if condition.rule == PAST_EVENT else condition.state
     cell = TABLE[known.life, (happening, condition.stage)]
     if cell.effect == "drop" or (cell.effect == "announce_if_new" and not _is_new(known, condition)):
         return state, []
     known = _counted(known, condition, cell.life)
-    return _remember(state, condition.id, known), [_alert(condition, known, rules)]
+    alert = _alert(condition, known, rules)
+    # Who was told of an alert is not kept from its updates by another that came later.
+    decides = condition.state == "onset" or condition.id in state.suppressed
+    parent = _parent(state, alert, rules) if decides and alert.state == "active" else ""
+    if parent:
+        alert = msgspec.structs.replace(alert, state="suppressed", suppressed_by=parent)
+    state = _remember(state, condition.id, known)
+    state = _unsuppressed(state, condition.id)
+    if parent:
+        state = msgspec.structs.replace(state, suppressed={**state.suppressed, condition.id: alert})
+    if alert.state in {"active", "suppressed"}:
+        return state, [alert]
+    state, released = _release(state, alert, rules)
+    return state, [alert, *released]
+
+
+def _parent(state: PatientAlerts, alert: Alert, rules: RuleSet) -> str:
+    """The rule that suppresses an alert now, or nothing. A settled alert is suppressed by settled ones alone, so that
+    the settled journal does not depend on what was announced before."""
+    rule = rules.get(alert.rule)
+    if not isinstance(rule, Rule):
+        return ""
+    standing = {known.rule for known in state.open.values() if alert.stage == "provisional" or known.life == "settled"}
+    return next((parent for parent in rule.suppressed_by if parent in standing), "")
+
+
+def _unsuppressed(state: PatientAlerts, alert_id: str) -> PatientAlerts:
+    kept = {other: held for other, held in state.suppressed.items() if other != alert_id}
+    return msgspec.structs.replace(state, suppressed=kept)
+
+
+def _release(state: PatientAlerts, ended: Alert, rules: RuleSet) -> tuple[PatientAlerts, list[Alert]]:
+    """An alert has ended: those that it alone suppressed are announced, in order of their ids."""
+    released = []
+    for alert_id, held in sorted(state.suppressed.items()):
+        if _parent(state, held, rules):
+            continue
+        known = state.known(alert_id)
+        settled = held.stage == "settled"
+        known = msgspec.structs.replace(
+            known,
+            settled_count=known.settled_count + settled,
+            provisional_count=known.provisional_count + (not settled),
+        )
+        state = _unsuppressed(_remember(state, alert_id, known), alert_id)
+        released.append(
+            msgspec.structs.replace(
+                held,
+                state="active",
+                suppressed_by="",
+                t=max(held.t, ended.t),
+                sequence=known.settled_count if settled else known.provisional_count,
+            )
+        )
+    return state, released
 
 
 def counts_as_settled(condition: Condition) -> bool:
@@ -199,6 +260,7 @@ def _counted(known: KnownAlert, condition: Condition, life: Life) -> KnownAlert:
         return msgspec.structs.replace(
             known,
             life=life,
+            rule=condition.rule,
             settled_count=known.settled_count + 1,
             settled_t=condition.t,
             settled_values=(*earlier, _value(condition))[-UPDATES_REMEMBERED:] if life == "settled" else (),
@@ -211,6 +273,7 @@ def _counted(known: KnownAlert, condition: Condition, life: Life) -> KnownAlert:
     return msgspec.structs.replace(
         known,
         life=life,
+        rule=condition.rule,
         provisional_count=known.provisional_count + 1,
         provisional_t=max(known.provisional_t, condition.t),
         provisional_updates=updates,
@@ -227,7 +290,7 @@ def _remember(state: PatientAlerts, alert_id: str, known: KnownAlert) -> Patient
         closed[alert_id] = known
         while len(closed) > CLOSED_REMEMBERED:
             del closed[next(iter(closed))]
-    return PatientAlerts(still_open, closed)
+    return PatientAlerts(still_open, closed, state.suppressed)
 
 
 _ALERT_STATES: dict[Life, AlertState] = {

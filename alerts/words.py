@@ -98,6 +98,13 @@ CHANNEL_WORDS: Mapping[str, Words] = {
     "news2_low": {"en": "NEWS2", "ja": "NEWS2"},
     "news2_high": {"en": "NEWS2", "ja": "NEWS2"},
     "news2_single": {"en": "one NEWS2 parameter scoring 3", "ja": "単独で3点のNEWS2項目"},
+    "news2_steady": {"en": "NEWS2", "ja": "NEWS2"},
+    "heart_rate_steady": {"en": "heart rate", "ja": "心拍数"},
+    "respiratory_rate_steady": {"en": "respiratory rate", "ja": "呼吸数"},
+    "spo2_steady": {"en": "SpO2", "ja": "SpO2"},
+    "heart_rate_below_usual": {"en": "heart rate below usual", "ja": "普段からの心拍数低下"},
+    "spo2_below_usual": {"en": "SpO2 below usual", "ja": "普段からのSpO2低下"},
+    "deterioration": {"en": "deterioration", "ja": "悪化スコア"},
     "heart_rate_above_rest_pct": {"en": "heart rate above rest", "ja": "安静時からの心拍数増加"},
     "systolic_fall": {"en": "fall of systolic pressure", "ja": "収縮期血圧の低下"},
     "silence_s": {"en": "time without a reading", "ja": "測定値が届かない時間"},
@@ -132,7 +139,16 @@ CODE_WORDS: Mapping[tuple[str, str], Words] = {
 UNIT_WORDS: Mapping[str, str] = {"mm[Hg]": " mmHg", "Cel": " °C", "1": "", "{score}": "", "{steps}": "", "/min": "/min"}
 """Units that people write in another way than UCUM, with the blank before them."""
 
-OWN_UNITS: Mapping[str, str] = {"heart_rate_above_rest_pct": " %", "systolic_fall": " mmHg", "silence_s": " s"}
+OWN_UNITS: Mapping[str, str] = {
+    "heart_rate_above_rest_pct": " %",
+    "systolic_fall": " mmHg",
+    "silence_s": " s",
+    "heart_rate_steady": "/min",
+    "respiratory_rate_steady": "/min",
+    "spo2_steady": " %",
+    "heart_rate_below_usual": "/min",
+    "spo2_below_usual": " %",
+}
 """Units of what the twin estimates, which the signal registry does not have."""
 
 

@@ -29,6 +29,8 @@ SignalEvent = Literal[
     "audio_pause",
     "alarm_off",
     "alarm_resume",
+    "marked_useful",
+    "marked_not_useful",
     "inactivation_expired",
     "re_alarm_due",
     "escalation_due",
@@ -45,6 +47,7 @@ SignalEffect = Literal[
     "expire_later",
     "rename",
     "refuse",
+    "record",
 ]
 """What follows from it, beyond the new state."""
 
@@ -59,7 +62,9 @@ class SignalTransition(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
     `t` is the arrival clock (s) at which it took place, `actor` who did it (a command's author, else "system"),
     `reason` why, `command` the command's id. `holder` is whose act holds the signal back, `since` from when on and
     `until` how long, as long as that lasts. `escalation` counts how often nobody answered in time. `replaces` names the
-    id under which the signal stood before, where settling gave the condition another one.
+    id under which the signal stood before, where settling gave the condition another one. `announced_t` is the arrival
+    clock (s) at which the alert was announced that the record is about: its newest onset, not a repetition;
+    `answered_t` is when somebody first acknowledged it, or put it off, since.
     """
 
     id: str
@@ -81,6 +86,8 @@ class SignalTransition(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
     until: float | None = None
     escalation: int = 0
     replaces: str = ""
+    announced_t: float | None = None
+    answered_t: float | None = None
     provenance: Provenance = Provenance()
 
 

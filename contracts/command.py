@@ -132,12 +132,46 @@ class AlarmResume(_Command, frozen=True, tag="alarm_resume"):
     reason: str = ""
 
 
+class Feedback(_Command, frozen=True, tag="feedback"):
+    """The author says whether the alert was worth the interruption. It changes nothing about the alert's signal; of
+    what one author says of one alert, the last counts. Takes effect when it arrives, also after the alert is over."""
+
+    patient: Pseudonym
+    alert: Annotated[str, msgspec.Meta(min_length=1)]
+    useful: bool
+    reason: str = ""
+
+
+class TakeRole(_Command, frozen=True, tag="take_role"):
+    """From `t` on the author is on call as `role`, until `until` (s) or the next shift."""
+
+    role: str
+    until: float | None = None
+
+
+class HandOverRole(_Command, frozen=True, tag="hand_over_role"):
+    """From `t` on the holder of the account `to` is on call as `role`, until `until` (s) or the next shift."""
+
+    role: str
+    to: str
+    until: float | None = None
+
+
+class ReleaseRole(_Command, frozen=True, tag="release_role"):
+    """From `t` on nobody is on call as `role`: escalation passes it over."""
+
+    role: str
+
+
 PatientCommand = Admit | Discharge | Limits | News2 | Session
 """Commands that change a twin."""
 
-AlertCommand = Acknowledge | AudioPause | AlarmOff | AlarmResume
+AlertCommand = Acknowledge | AudioPause | AlarmOff | AlarmResume | Feedback
 """Commands about the signal of an alert. They change no twin: the twin agent passes them on to `conditions`, where the
 alert agent meets them in one order with the conditions."""
 
-Command = Bind | Unbind | PatientCommand | AlertCommand
+RoleCommand = TakeRole | HandOverRole | ReleaseRole
+"""Commands about who is on call. They concern no patient: the router keeps topic `oncall` from them."""
+
+Command = Bind | Unbind | PatientCommand | AlertCommand | RoleCommand
 """The router copies what concerns a patient into `telemetry`, keyed by patient."""

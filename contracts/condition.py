@@ -112,14 +112,16 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     provenance: Provenance = Provenance()
 
 
-AlertState = Literal["active", "cleared", "withdrawn"]
+AlertState = Literal["active", "suppressed", "cleared", "withdrawn"]
 
 
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """One transition of an alert, with everything a reader needs to act on it alone.
 
     `state` is where the alert stands after it, `transition` what happened, `message` one plain sentence, `message_ja`
-    the same in Japanese. `id` is the condition's. `sequence` counts the transitions of this alert from 1.
+    the same in Japanese. `id` is the condition's. `sequence` counts the transitions of this alert from 1. A
+    `suppressed` alert is told to nobody: its condition stands while an alert of rule `suppressed_by` does, which says
+    more; it becomes active if that ends first.
     """
 
     id: str
@@ -138,6 +140,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: Evidence | None = None
     provenance: Provenance = Provenance()
     message_ja: str = ""
+    suppressed_by: str = ""
 
 
 def to_builtins(record: Condition | Alert) -> dict[str, Any]:

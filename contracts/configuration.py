@@ -119,6 +119,8 @@ class _Subscription(_Section, frozen=True, kw_only=True, tag_field="channel"):
     """Who is told of which alerts. An empty list asks for all; `provisional` false leaves out what is not settled.
 
     What could not be delivered within `expire_after_s` of its arrival in `alerts` is given up; 0 never gives up.
+    Without a receipt within `receipt_within_s` an alert escalates; 0 waits for none. `role` and `account` say whose
+    receiver this is, for the steps of an escalation; with `only_escalated` it hears of nothing else.
     """
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
@@ -128,15 +130,17 @@ class _Subscription(_Section, frozen=True, kw_only=True, tag_field="channel"):
     wards: list[str] = []
     provisional: bool = True
     expire_after_s: Annotated[float, msgspec.Meta(ge=0.0)] = 86_400.0
+    receipt_within_s: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    role: str = ""
+    account: str = ""
+    only_escalated: bool = False
 
 
 class MqttSubscription(_Subscription, frozen=True, kw_only=True, tag="mqtt"):
     """All alerts over MQTT, where subscribers choose by topic; `deliver.mqtt` stands for it, no file names it."""
 
 
-class WebhookSubscription(_Subscription, frozen=True, kw_only=True, tag="webhook"):
-    """POSTs to `url`, signed with `secret`."""
-
+class _HttpSubscription(_Subscription, frozen=True, kw_only=True):
     url: str
     secret: Annotated[str, msgspec.Meta(min_length=16)]
     ca_file: str = ""
@@ -150,6 +154,17 @@ class WebhookSubscription(_Subscription, frozen=True, kw_only=True, tag="webhook
             raise ValueError("`url` may hold no user name or password")
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
             raise ValueError("`url` must be https, except to this machine itself")
+
+
+class WebhookSubscription(_HttpSubscription, frozen=True, kw_only=True, tag="webhook"):
+    """POSTs to `url`, signed with `secret`."""
+
+
+class FhirSubscription(_HttpSubscription, frozen=True, kw_only=True, tag="fhir"):
+    """FHIR R4 notifications to `url`, signed with `secret`: a handshake first, and a heartbeat after `heartbeat_s` of
+    quiet."""
+
+    heartbeat_s: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
 
 
 class EmailSubscription(_Subscription, frozen=True, kw_only=True, tag="email"):
@@ -171,8 +186,39 @@ class MllpSubscription(_Subscription, frozen=True, kw_only=True, tag="mllp"):
     status_port: Port = 0
 
 
-Subscription = WebhookSubscription | EmailSubscription | MllpSubscription
+Subscription = WebhookSubscription | EmailSubscription | MllpSubscription | FhirSubscription
 """What a file may name under `[[subscriptions]]`, told apart by `channel`."""
+
+
+class EscalationStep(_Section, frozen=True):
+    """Who is called: whoever has `role`, or `subscription` itself; the next step follows after `within_s`."""
+
+    role: str = ""
+    subscription: str = ""
+    within_s: Annotated[float, msgspec.Meta(gt=0.0)] = 60.0
+
+    def __post_init__(self) -> None:
+        if bool(self.role) == bool(self.subscription):
+            raise ValueError("a step names either a `role` or a `subscription`")
+
+
+class EscalationChain(_Section, frozen=True):
+    """Whom to call, in turn, about an alert that nobody answers. Of several chains the first that fits counts; an empty
+    list fits everything, and a patient of no known ward fits every ward."""
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+    steps: Annotated[list[EscalationStep], msgspec.Meta(min_length=1)]
+    priorities: list[Priority] = msgspec.field(default_factory=lambda: list[Priority](["high"]))
+    wards: list[str] = []
+
+
+class Watch(_Section, frozen=True):
+    """Who must be there: `consoles` by the station's name, `subscribers` by the name they publish over MQTT. Who is not
+    for `lost_after_s`, and a subscription that cannot deliver for so long, is a technical alarm."""
+
+    consoles: list[str] = []
+    subscribers: list[str] = []
+    lost_after_s: Annotated[float, msgspec.Meta(ge=10.0)] = 60.0
 
 
 def _is_loopback(host: str) -> bool:
@@ -204,6 +250,8 @@ class Configuration(_Section, frozen=True):
     deliver: Deliver = Deliver()
     smtp: Smtp = Smtp()
     subscriptions: list[Subscription] = []
+    escalation: list[EscalationChain] = []
+    watch: Watch = Watch()
     tokens: dict[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -213,6 +261,17 @@ class Configuration(_Section, frozen=True):
             raise ValueError(f"two subscriptions are called {', '.join(twice)}; each needs a name of its own")
         if MQTT in names:
             raise ValueError(f"no subscription may be called {MQTT}: `deliver.mqtt` is")
+        for chain in self.escalation:
+            for step in chain.steps:
+                self._check_step(chain.name, step)
+
+    def _check_step(self, chain: str, step: EscalationStep) -> None:
+        names = {subscription.name for subscription in self.subscriptions} | ({MQTT} if self.deliver.mqtt else set())
+        if step.subscription and step.subscription not in names:
+            raise ValueError(f"escalation {chain}: there is no subscription {step.subscription}")
+        reachable = any(one.account or one.role == step.role for one in self.subscriptions)
+        if step.role and not reachable:
+            raise ValueError(f"escalation {chain}: no subscription has `role` {step.role}, and none has an `account`")
 
 
 MQTT = "mqtt"

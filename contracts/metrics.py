@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 MetricKind = Literal["counter", "gauge", "histogram"]
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+ANSWER_BUCKETS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 43_200.0)
 SIZE_BUCKETS = (1.0, 10.0, 100.0, 1_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0)
 
 
@@ -58,6 +59,36 @@ METRICS: tuple[Metric, ...] = (
     Metric("biotwin_conditions_total", "counter", ("state", "stage"), "Condition records written."),
     Metric("biotwin_alerts_total", "counter", ("priority", "transition"), "Alert records written."),
     Metric("biotwin_alert_signals_total", "counter", ("priority", "event"), "Transitions of alerts' signals written."),
+    Metric("biotwin_alarms_total", "counter", ("priority", "rule"), "Alarms: alerts announced that did not stand."),
+    Metric(
+        "biotwin_alarm_answered_seconds",
+        "histogram",
+        ("priority",),
+        "Announced to first acknowledged, or put off, by a person.",
+        ANSWER_BUCKETS_S,
+    ),
+    Metric(
+        "biotwin_alarm_feedback_total",
+        "counter",
+        ("priority", "rule", "verdict"),
+        "Opinions that people gave of alarms: useful, not_useful.",
+    ),
+    Metric(
+        "biotwin_alarms_chattering",
+        "gauge",
+        ("priority", "rule"),
+        "Patients whose alarms of a rule came three times within ten minutes.",
+    ),
+    Metric("biotwin_alarms_stale", "gauge", ("priority", "rule"), "Alerts that have stood for longer than 24 h."),
+    Metric("biotwin_alarms_last_ten_minutes", "gauge", (), "Alarms of high and medium priority in the last 10 min."),
+    Metric(
+        "biotwin_alarms_worst_tenth_share",
+        "gauge",
+        (),
+        "Share of the last day's alarms of high and medium priority that the tenth of patients with the most has.",
+    ),
+    Metric("biotwin_monitored_patients", "gauge", (), "Patients of whom a reading arrived in the last 15 min."),
+    Metric("biotwin_monitored_patient_days_total", "counter", (), "Days for which patients were monitored."),
     Metric("biotwin_provisional_withdrawn_total", "counter", (), "Provisional alerts that settling withdrew."),
     Metric("biotwin_publish_to_ingest_seconds", "histogram", (), "Measured time to arrival at ingest."),
     Metric("biotwin_ingest_to_applied_seconds", "histogram", (), "Arrival at ingest to folded into the twin."),
@@ -89,6 +120,11 @@ METRICS: tuple[Metric, ...] = (
         "Age of the oldest notification that is neither delivered nor given up, 0 where there is none.",
     ),
     Metric("biotwin_answers_total", "counter", ("channel", "state"), "Answers to notifications, by what they say."),
+    Metric("biotwin_escalations_total", "counter", ("chain", "step"), "Calls of escalations written."),
+    Metric("biotwin_escalations_waiting", "gauge", (), "Alerts that were escalated and are answered by nobody."),
+    Metric("biotwin_escalations_exhausted", "gauge", (), "Of these, those whose chain is at its end."),
+    Metric("biotwin_escalation_ready", "gauge", (), "1 while whoever escalates has read everything there is."),
+    Metric("biotwin_lost", "gauge", ("kind", "name"), "1 while a watched console or a subscriber is not there."),
     Metric("biotwin_console_clients", "gauge", (), "Open SSE streams."),
     Metric("biotwin_history_rows_total", "counter", ("topic",), "Rows sealed in Parquet."),
     Metric("biotwin_ticks_stopped", "gauge", ("partition",), "1 while a partition's ticks stand still."),

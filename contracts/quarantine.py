@@ -23,6 +23,7 @@ class Reason(StrEnum):
     BAD_VALUE = "bad_value"
     IMPLAUSIBLE_VALUE = "implausible_value"
     WRONG_UNIT = "wrong_unit"
+    NO_VALUE = "no_value"
     TOO_MANY_VALUES = "too_many_values"
     UNBOUND_DEVICE = "unbound_device"
     BAD_COMMAND = "bad_command"

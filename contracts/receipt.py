@@ -20,7 +20,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `alert`, `transition`, `stage` and `sequence` name the notification, as they name the record of `alerts`;
     `subscription` is who it was for. `t` is the clock of the process that wrote it (s since the epoch), `attempt` how
-    often it had been sent by then, `detail` why it went that way.
+    often it had been sent by then, `detail` why it went that way. `call` is the round and step of an escalation
+    ("4-1"), of which `transition` and what follows it say nothing.
     """
 
     alert: str
@@ -34,3 +35,4 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     t: float
     attempt: int = 0
     detail: str = ""
+    call: str = ""

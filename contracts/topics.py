@@ -12,6 +12,9 @@ CONDITIONS = "conditions"
 ALERTS = "alerts"
 JOURNAL = "alerts.journal"
 ALERT_RECEIPTS = "alerts.receipts"
+CALLS = "alerts.calls"
+HEARTBEATS = "heartbeats"
+ON_CALL = "oncall"
 TWIN = "twin"
 TWIN_CHANGELOG = "twin.changelog"
 ALERT_CHANGELOG = "alerts.changelog"
@@ -42,13 +45,24 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         QUARANTINE, "device", 30 * DAY_MS, meaning="what was refused or waits for a binding, with reason and raw bytes"
     ),
-    Topic(COMMANDS, "patient, or device for bind and unbind", meaning="what people decided; kept without limit"),
+    Topic(
+        COMMANDS,
+        "patient, device or role",
+        meaning="what people decided; kept without limit",
+    ),
     Topic(
         BINDINGS,
         "device",
         compacted=True,
         follows_partitions=False,
         meaning="device to patient, with validity intervals",
+    ),
+    Topic(
+        ON_CALL,
+        "role",
+        compacted=True,
+        follows_partitions=False,
+        meaning="who is on call, by role, with validity intervals",
     ),
     Topic(
         CONDITIONS,
@@ -59,6 +73,14 @@ TOPICS: tuple[Topic, ...] = (
     Topic(ALERTS, "patient", 365 * DAY_MS, meaning="alerts and their transitions"),
     Topic(JOURNAL, "patient", 365 * DAY_MS, meaning="every transition of an alert's signal: what, who, when and why"),
     Topic(ALERT_RECEIPTS, "patient", 365 * DAY_MS, meaning="what became of each notification of an alert"),
+    Topic(CALLS, "patient", 365 * DAY_MS, meaning="whom escalation called, and why"),
+    Topic(
+        HEARTBEATS,
+        "who",
+        compacted=True,
+        follows_partitions=False,
+        meaning="when each watched console and subscriber was last there",
+    ),
     Topic(TWIN, "patient", compacted=True, meaning="latest state of each twin"),
     Topic(TWIN_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the twin agent"),
     Topic(ALERT_CHANGELOG, "partition and block", compacted=True, meaning="checkpoints of the alert agent"),

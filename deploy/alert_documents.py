@@ -31,6 +31,13 @@ CHANNEL_MEANINGS: dict[str, str] = {
     "symptom_chest_pain": "1 while a report of chest pain is current",
     "symptom_syncope": "1 while a report of fainting is current",
     "symptom_other": "1 while a report of any other symptom is current",
+    "heart_rate_steady": "heart rate without artefacts ([steady values](twin-state.md#steady-values))",
+    "respiratory_rate_steady": "respiratory rate, the same",
+    "spo2_steady": "SpO2, the same",
+    "news2_steady": "least NEWS2 total with the steady values in place of the last ones",
+    "heart_rate_below_usual": "1/min by which heart rate lies below what is usual for the patient, from one hour on",
+    "spo2_below_usual": "% by which SpO2 lies below what is usual for the patient, from one hour on",
+    "deterioration": "heart rate and respiratory rate above and SpO2 below what is usual for the patient, summed",
 }
 
 FIELDS: tuple[tuple[str, str], ...] = (
@@ -43,6 +50,9 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("hysteresis", "how far back beyond the limit the value must go to clear"),
     ("onset_delay_s", "s of unbroken breach before the onset; no delay runs across a gap in the data"),
     ("clear_delay_s", "s beyond the hysteresis before it clears"),
+    ("onset_area", "the onset comes sooner than its delay once the area beyond the limit (unit x s) reaches this"),
+    ("hold_s", "s for which a value counts while a delay runs; absent: three of its periods, at least 15 s"),
+    ("suppressed_by", "ids of rules: while an alert of one of them stands, one of this rule is kept back"),
     ("update_step", "an update is written each time the value worsens by this much; 0: never"),
     ("when", "`always`, `rest` (no exercise session) or `session`"),
     ("limit", f"personal limit that replaces the threshold: {', '.join(f'`{limit}`' for limit in LIMITS)}"),
@@ -105,6 +115,8 @@ EVENT_MEANINGS: dict[SignalEvent, tuple[str, str]] = {
     "audio_pause": ("person", f"pauses the sound, for {AUDIO_PAUSE_MAX_S:g} s at most"),
     "alarm_off": ("person", "puts the alert off"),
     "alarm_resume": ("person", "takes any of these back"),
+    "marked_useful": ("person", "says that it was worth the interruption"),
+    "marked_not_useful": ("person", "says that it was not"),
     "inactivation_expired": ("clock", "a pause, or off, has lasted its time"),
     "re_alarm_due": ("clock", "acknowledged for so long, and the condition still stands"),
     "escalation_due": ("clock", "nobody has answered within the time of the priority"),
@@ -120,6 +132,7 @@ SIGNAL_EFFECTS: dict[SignalEffect, tuple[str, str]] = {
     "expire_later": ("expire", "the time of the pause, or off, begins"),
     "rename": ("rename", "the journal says under which id it goes on"),
     "refuse": ("refuse", "nothing changes; the journal says that somebody tried"),
+    "record": ("record", "nothing changes; the journal says what somebody thinks of it"),
 }
 
 RULES_ARE_DATA = """

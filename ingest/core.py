@@ -74,7 +74,7 @@ class Status(NamedTuple):
 class Outcome(NamedTuple):
     """What became of one payload.
 
-    `format` is "native", "senml", "status", "alerts" (our own, left alone) or "unknown". `lost` counts sequence numbers
+    `format` is a format's name, "status", "alerts" (our own, left alone) or "unknown". `lost` counts sequence numbers
     that turned out missing by it; `skews_s` are the clock offsets in s of the devices heard, where they can be told.
     """
 
@@ -155,8 +155,13 @@ class IngestCore:
             refusal = Refusal(Reason.UNKNOWN_FORMAT, f"{shown(document)} that is no known format")
             return self._refuse_payload(refusal, topic, payload, context.received_at, device)
         outcome = _Building(topic, payload, context.received_at)
-        for draft in known.parse(items, context):
-            self._judge(draft, known.name, outcome, alone=not packed)
+        drafts = known.parse(items, context)
+        if len(drafts) > self._configuration.max_readings_per_payload:
+            detail = f"{len(drafts)} readings; at most {self._configuration.max_readings_per_payload} are taken"
+            refusal = Refusal(Reason.TOO_MANY_VALUES, detail)
+            return self._refuse_payload(refusal, topic, payload, context.received_at, device)
+        for draft in drafts:
+            self._judge(draft, known.name, outcome, alone=not packed and len(drafts) == 1)
         if not outcome.accepted and not outcome.quarantined:
             refusal = Refusal(Reason.BAD_FIELD, "there is no reading in it")
             return self._refuse_payload(refusal, topic, payload, context.received_at, device)
@@ -458,8 +463,12 @@ def _quarantined(
     reading: str = "",
 ) -> Quarantined:
     """A quarantine record. Its id comes from topic and bytes alone: delivered twice, it is the same record."""
+    whole = len(raw)
+    raw = formats.without_persons(raw)
     identity = blake2b(topic.encode() + b"\x1f" + raw, digest_size=8).hexdigest()
     detail = refusal.detail
+    if whole and not raw:
+        detail = f"{detail}; its {whole} bytes may name a person and are not kept"
     if len(raw) > MAX_RAW_BYTES:
         detail = f"{detail}; only the first {MAX_RAW_BYTES} of {len(raw)} bytes are kept"
         raw = raw[:MAX_RAW_BYTES]

@@ -20,6 +20,7 @@ from contracts.topics import QUARANTINE, TELEMETRY
 from ingest.bindings import BindingTable
 from ingest.core import IngestCore, Outcome, Status
 from ingest.follower import BindingsFollower
+from ingest.formats import FORMATS
 from ingest.kafka import KafkaWriter, Record
 from ingest.mqtt import Delivery, MqttSession
 
@@ -43,7 +44,8 @@ class IngestMetrics:
     def __init__(self, metrics: ProcessMetrics) -> None:
         self.readings = metrics.counter("biotwin_ingest_readings_total")
         payloads = metrics.counter("biotwin_ingest_payloads_total")
-        self.payloads = {name: payloads.labels(format=name) for name in ("native", "senml", "status", "unknown")}
+        names = (*(known.name for known in FORMATS), "status", "unknown")
+        self.payloads = {name: payloads.labels(format=name) for name in names}
         quarantined = metrics.counter("biotwin_quarantined_total")
         self.quarantined = {reason: quarantined.labels(reason=reason.value) for reason in Reason}
         self.gaps = metrics.counter("biotwin_sequence_gaps_total")

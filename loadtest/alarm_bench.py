@@ -70,11 +70,29 @@ class WardResult(NamedTuple):
     delays: Delays
 
 
+UNFILTERED: dict[str, str] = {
+    "heart_rate_steady": "heart_rate",
+    "respiratory_rate_steady": "respiratory_rate",
+    "spo2_steady": "spo2",
+    "news2_steady": "news2_low",
+}
+"""What a steady value is an estimate of: its own lag must count as delay."""
+
+
 def reference_rules(rules: RuleSet) -> RuleSet:
-    """The high-priority physiological rules without delay and hysteresis: on noiseless values their onset is the moment
-    at which the threshold is truly passed."""
+    """The high-priority physiological rules without delay, hysteresis and filter: on noiseless values their onset is
+    the moment at which the threshold is truly passed."""
     high = tuple(
-        msgspec.structs.replace(rule, onset_delay_s=0.0, clear_delay_s=0.0, hysteresis=0.0, update_step=0.0)
+        msgspec.structs.replace(
+            rule,
+            channel=UNFILTERED.get(rule.channel, rule.channel),
+            onset_delay_s=0.0,
+            onset_area=0.0,
+            clear_delay_s=0.0,
+            hysteresis=0.0,
+            update_step=0.0,
+            suppressed_by=(),
+        )
         for rule in rules.rules
         if rule.kind == "physiological" and rule.priority == "high"
     )

@@ -51,7 +51,7 @@ class AlarmLog:
                 alarm = Alarm(patient, alert.rule, alert.kind, alert.priority, told_t, alert.onset_t)
                 self._standing[alert.id] = alarm
                 self.alarms.append(alarm)
-        elif alarm is not None:
+        elif alarm is not None and alert.state != "suppressed":
             alarm.until_t = alert.t
             alarm.withdrawn = alert.state == "withdrawn"
             del self._standing[alert.id]

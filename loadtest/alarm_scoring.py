@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from alerts.quality import intervals as by_patient
+from alerts.quality.truth import WINDOW_S, matches
 from loadtest.labelled_ward import BoolArray, IntArray, LabelledWard
 from loadtest.physiology import DAY_S, FloatArray
 from loadtest.threshold_alarms import MINUTE_S, MinuteValues
 from loadtest.ward_events import START_T, Event
-
-WINDOW_S = 1800.0
-"""How long after its onset an event may be matched."""
 
 LEAST_SEEN = 0.5
 """Share of the window's minutes in which a vital sign that the event changes must have been measured well."""
@@ -32,8 +30,6 @@ SIGNALS_OF: dict[str, tuple[str, ...]] = {
     "bradycardia": ("heart_rate",),
 }
 """One of these must have been measured for an event to count as seen by a sensor."""
-
-RESAMPLES = 1000
 
 
 class Span(NamedTuple):
@@ -81,14 +77,9 @@ def score(events: Sequence[Event], seen: BoolArray, alarms: Sequence[Span]) -> S
             if not event.begin_t <= alarm.t <= event.end_t:
                 continue
             false[n] = False
-            if hit_by[e] < 0 and not taken[n] and _matches(event, alarm):
+            if hit_by[e] < 0 and not taken[n] and matches(event.begin_t, event.onset_t, alarm.t, alarm.until_t):
                 hit_by[e], taken[n], hits[n] = n, True, seen[e]
     return Score(hit_by, hits, false)
-
-
-def _matches(event: Event, alarm: Span) -> bool:
-    in_window = event.onset_t <= alarm.t <= event.onset_t + WINDOW_S
-    return in_window or (event.begin_t <= alarm.t < event.onset_t <= alarm.until_t)
 
 
 def chance_sensitivity(ward: LabelledWard, events: Sequence[Event], seen: BoolArray, alarms: Sequence[Span]) -> float:
@@ -154,12 +145,11 @@ def rates(counts: Tally) -> dict[str, float]:
 
 def intervals(counts: Tally) -> dict[str, tuple[float, float]]:
     """95 % intervals of `rates`: patients drawn with replacement, percentiles. The same counts give the same."""
-    n = len(counts.alarms)
-    weights = np.random.default_rng(0).multinomial(n, np.full(n, 1.0 / n), RESAMPLES).astype(np.float64)
+    weights = by_patient.resampling_weights(len(counts.alarms))
     alarms, days, hits, false, events = (weights @ column for column in counts)
     with np.errstate(invalid="ignore", divide="ignore"):
         drawn = {"per_patient_day": alarms / days, "sensitivity": hits / events, "ppv": hits / (hits + false)}
-    return {name: _interval(values) for name, values in drawn.items()}
+    return {name: by_patient.percentile_interval(values) for name, values in drawn.items()}
 
 
 def median_interval(values: FloatArray, patients: IntArray, n: int) -> tuple[float, float]:
@@ -167,31 +157,22 @@ def median_interval(values: FloatArray, patients: IntArray, n: int) -> tuple[flo
     rng = np.random.default_rng(0)
     of_patient = [values[patients == patient] for patient in range(n)]
     drawn = []
-    for _ in range(RESAMPLES // 2):
+    for _ in range(by_patient.RESAMPLES // 2):
         chosen = [of_patient[patient] for patient in rng.integers(0, n, n)]
         together = np.concatenate(chosen)
         if len(together):
             drawn.append(float(np.median(together)))
-    return _interval(np.array(drawn))
+    return by_patient.percentile_interval(np.array(drawn))
 
 
 def worst_tenth_share(counts: Tally) -> float:
     """Share of all alarms that the tenth of patients with the most alarms has."""
-    ordered = np.sort(counts.alarms)[::-1]
-    return _ratio(ordered[: max(1, len(ordered) // 10)].sum(), ordered.sum())
+    return by_patient.worst_tenth_share(counts.alarms)
 
 
 def join_tallies(parts: Sequence[Tally]) -> Tally:
     """The patients of several wards together."""
     return Tally(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return float("nan"), float("nan")
-    low, high = np.percentile(known, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from contracts import topics
 from contracts.configuration import Configuration
 from loadtest.replay_input import Record
 from stream.processor import OutputRecord, PartitionProcessor
-from stream.processors import processors
+from stream.processors import Processors, processors
 
 BATCH_RECORDS = 2000
 
@@ -29,14 +29,23 @@ class LoggedRecord(NamedTuple):
 class Pipeline:
     """Telemetry in, everything the worker would write out, by topic.
 
-    The rules are those in force at `at` (s since the epoch). `batch_records` may be anything from 1 on.
+    The rules are those in force at `at` (s since the epoch), unless `made` has others. `batch_records` may be anything
+    from 1 on. `kept` names the topics whose records stay in `output`; without it all do.
     """
 
-    def __init__(self, configuration: Configuration, at: float, batch_records: int = BATCH_RECORDS) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        at: float,
+        batch_records: int = BATCH_RECORDS,
+        made: Processors | None = None,
+        kept: Container[str] | None = None,
+    ) -> None:
         partitions = configuration.kafka.partitions
         self._batch_records = batch_records
         self._partitions = partitions
-        made = processors(configuration, at)
+        made = made or processors(configuration, at)
+        self._kept = kept
         self.twins: list[PartitionProcessor] = [made.twin(partition) for partition in range(partitions)]
         self.alerts: list[PartitionProcessor] = [made.alerts(partition) for partition in range(partitions)]
         self._pending: list[list[LoggedRecord]] = [[] for _ in range(partitions)]
@@ -92,4 +101,5 @@ class Pipeline:
                 self._keep(output)
 
     def _keep(self, output: OutputRecord) -> None:
-        self.output.setdefault(output.topic, []).append(output)
+        if self._kept is None or output.topic in self._kept:
+            self.output.setdefault(output.topic, []).append(output)

@@ -206,7 +206,7 @@ class Intake:
         headers = ((RECEIVED_AT_HEADER, repr(line.received_at).encode()),)
         routed = self._router.process([_Command(self._commands, None, line.command, headers)], line.received_at)
         for output in routed:
-            if output.topic != topics.BINDINGS and output.value is not None:
+            if output.topic not in {topics.BINDINGS, topics.ON_CALL} and output.value is not None:
                 partition = 0 if output.key is None else partition_of(output.key, self._partitions)
                 yield Record(output.topic, partition, output.key, output.value)
         yield from self._release(line)

@@ -4,7 +4,7 @@ signals out. Pure; it holds no decision of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any
 
@@ -161,6 +161,11 @@ class AlertProcessor:
     def counters(self) -> dict[str, int]:
         """Totals since creation, and the rows held."""
         return {**self._counts, "rows": len(self._row_of)}
+
+    def signals(self) -> Iterator[tuple[PatientSignals, float]]:
+        """The signals of every patient, each with the partition's clock (s), for metrics."""
+        clock = self._known_clock()
+        return ((row.signals, clock) for row in tuple(self._rows))
 
     def _take(self, record: SourceRecord, now: float) -> list[OutputRecord]:
         value = record.value or b""

@@ -20,6 +20,7 @@ from twin_state.models import baseline, news2
 UNSIGNED = (1 << 64) - 1
 
 DEVICES_SILENT = "devices_silent"
+STEADY_SCORE = "news2_steady"
 
 INPUTS_OF: dict[str, tuple[str, ...]] = {
     "news2_low": news2.INPUTS,
@@ -30,6 +31,13 @@ INPUTS_OF: dict[str, tuple[str, ...]] = {
     "symptom_chest_pain": ("symptom",),
     "symptom_syncope": ("symptom",),
     "symptom_other": ("symptom",),
+    "heart_rate_steady": ("heart_rate",),
+    "respiratory_rate_steady": ("respiratory_rate",),
+    "spo2_steady": ("spo2",),
+    "news2_steady": news2.INPUTS,
+    "heart_rate_below_usual": ("heart_rate",),
+    "spo2_below_usual": ("spo2",),
+    "deterioration": ("heart_rate", "respiratory_rate", "spo2"),
     "silence_s": (),
     DEVICES_SILENT: (),
 }
@@ -91,6 +99,9 @@ class EvidenceWriter:
         self._baseline = layout.place("baseline", "mean").start if ("baseline", "mean") in layout.places else -1
         self._missing = layout.place("news2", "missing").start if ("news2", "missing") in layout.places else -1
         self._least = layout.place("news2", "least").start if ("news2", "least") in layout.places else -1
+        steady = ("steady", "missing")
+        self._steady_missing = layout.place(*steady).start if steady in layout.places else -1
+        self._steady_score = layout.channels.index(STEADY_SCORE)
         silent = ("devices", "offline")
         self._silent = layout.place(*silent) if silent in layout.places else slice(0)
 
@@ -202,6 +213,10 @@ class EvidenceWriter:
         return Baseline(mean, scale, int(count)) if count > 0.0 else None
 
     def _range(self, channel: str, state: Float) -> tuple[float | None, float | None, list[str]]:
+        if channel == STEADY_SCORE and self._steady_missing >= 0:
+            missing = missing_inputs(int(state[self._steady_missing]))
+            least = float(state[self._channel_value + self._steady_score])
+            return (least, float(state[self._steady_missing + 1]), missing) if missing else (None, None, [])
         if not channel.startswith("news2") or self._missing < 0:
             return None, None, []
         missing = missing_inputs(int(state[self._missing]))

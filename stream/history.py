@@ -1,4 +1,4 @@
-"""The history sink: `telemetry`, `twin` and `alerts` into Parquet, by a plain consumer group without Faust.
+"""The history sink: `telemetry`, `twin`, `alerts` and `alerts.journal` into Parquet, by a plain consumer group.
 
 Per partition one growing file; its offset is committed only once the file is finished ("sealed"), so a crash at any
 moment reads its records again and grows the same file under the same name. What is committed is on the disk; what is on

@@ -32,7 +32,20 @@ ROWS_AT_ONCE = 500
 NEWEST = 16
 """How many files of a partition are looked at when it is sealed; of a year's thousands the others are finished."""
 
-REPEATING = ("key", "kind", "device", "stream", "session", "rule", "priority", "state", "transition", "stage")
+REPEATING = (
+    "key",
+    "kind",
+    "device",
+    "stream",
+    "session",
+    "rule",
+    "priority",
+    "state",
+    "transition",
+    "stage",
+    "event",
+    "actor",
+)
 """Columns in which few values stand often; for the others a dictionary costs more time than it saves space."""
 
 _NAME = re.compile(r"(?P<topic>.+)-(?P<partition>\d+)-(?P<first>\d+)\.parquet")

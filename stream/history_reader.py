@@ -1,4 +1,5 @@
-"""The one way to read history: `read_history`. Every reader goes through it, because it drops repeats.
+"""The one way to read history: `read_history`. Every reader of records goes through it, because it drops repeats.
+`query_history` answers what needs no record, only a sum; `read_log` gives the log again as it stood.
 
 A reading may stand in Kafka twice (a device sent it again, a process was killed between two steps) and a record may
 stand in two files (the sink was killed while it merged them). Both have the same `id`, and the first of them is kept.
@@ -11,7 +12,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -55,6 +56,56 @@ def read_history(
                 return connection.sql(query, params={**parameters, "files": files}).to_arrow_table()
     kept = [name.strip('"') for name in columns]
     return schema(topic).empty_table().select(kept)
+
+
+def query_history(directory: str | Path, topic: str, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows that a query gives over the view `history`: every row of `topic`, repeats included. None without files.
+
+    For sums over more rows than fit into memory; the caller makes sure that a repeat does not change its result.
+    """
+    with _held_open(Path(directory), topic) as files:
+        if not files:
+            return []
+        with duckdb.connect() as connection:
+            view = f"WITH history AS (SELECT * FROM read_parquet($files, union_by_name = true)) {query}"  # noqa: S608
+            return connection.execute(view, {**parameters, "files": files}).fetchall()
+
+
+LOG_OFFSETS_AT_ONCE = 200_000
+
+
+class LoggedRow(NamedTuple):
+    """One record of the log, as it stood in Kafka but for its headers."""
+
+    partition: int
+    key: bytes | None
+    value: bytes
+
+
+def read_log(directory: str | Path, since: float, until: float) -> Iterator[LoggedRow]:
+    """The log (`telemetry`) again, partition by partition in the order of offsets: what arrived in [since, until), s
+    since the epoch by the arrival clock, and before it the commands that arrived earlier, whose effect may last.
+
+    At most `LOG_OFFSETS_AT_ONCE` records are in memory.
+    """
+    wanted = "arrived < $until AND (kind = 'command' OR arrived >= $since)"
+    log = "SELECT *, coalesce(received_at, t) AS arrived FROM read_parquet($files, union_by_name = true)"
+    ends = f'SELECT partition, min("offset"), max("offset") FROM ({log}) WHERE {wanted} GROUP BY ALL ORDER BY partition'  # noqa: S608
+    rows = (
+        f"SELECT partition, key, value FROM ({log})"  # noqa: S608 - constants
+        f' WHERE {wanted} AND partition = $partition AND "offset" >= $first AND "offset" < $end'
+        ' QUALIFY row_number() OVER (PARTITION BY "offset") = 1 ORDER BY "offset"'
+    )
+    with _held_open(Path(directory), topics.TELEMETRY) as files:
+        if not files:
+            return
+        with duckdb.connect() as connection:
+            span: dict[str, Any] = {"files": files, "since": since, "until": until}
+            for partition, first, last in connection.execute(ends, span).fetchall():
+                for start in range(first, last + 1, LOG_OFFSETS_AT_ONCE):
+                    part = {"partition": partition, "first": start, "end": start + LOG_OFFSETS_AT_ONCE}
+                    for number, key, value in connection.execute(rows, span | part).fetchall():
+                        yield LoggedRow(number, None if key is None else key.encode(), value.encode())
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from contracts.canonical import canonical_hash
 from contracts.signals import Signal, default_registry
 from stream.processor import SourceRecord
 
-HISTORY_TOPICS = (topics.TELEMETRY, topics.TWIN, topics.ALERTS)
+HISTORY_TOPICS = (topics.TELEMETRY, topics.TWIN, topics.ALERTS, topics.JOURNAL)
 FILE_ORDER = ("key", "t", "offset")
 """The columns by which files are ordered, so that a patient's rows lie together."""
 
@@ -50,6 +50,11 @@ _TELEMETRY: tuple[tuple[str, pa.DataType], ...] = (
 _ALERTS: tuple[tuple[str, pa.DataType], ...] = tuple(
     (name, pa.string()) for name in ("alert", "rule", "priority", "state", "transition", "stage")
 )
+_JOURNAL: tuple[tuple[str, pa.DataType], ...] = tuple(
+    (name, pa.string()) for name in ("alert", "rule", "priority", "event", "actor")
+)
+_ABOUT_ALERTS = {topics.ALERTS: _ALERTS, topics.JOURNAL: _JOURNAL}
+"""The own columns of topics about alerts: fields of the record, and `alert`, its id."""
 
 
 class LoggedRecord(SourceRecord, Protocol):
@@ -84,8 +89,8 @@ def schema(topic: str) -> pa.Schema:
         fields += _TELEMETRY
         for signal in signal_columns():
             fields += [(f"v_{signal.name}", pa.float64()), (f"q_{signal.name}", pa.float32())]
-    elif topic == topics.ALERTS:
-        fields += _ALERTS
+    else:
+        fields += _ABOUT_ALERTS.get(topic, ())
     metadata = {"biotwin.schema": SCHEMA_VERSION, "biotwin.topic": topic}
     return pa.schema([pa.field(name, kind) for name, kind in fields], metadata=metadata)
 
@@ -110,8 +115,8 @@ def _row(record: LoggedRecord) -> dict[str, Any]:
     found |= _described(record, body)
     if record.topic == topics.TELEMETRY:
         found |= _reading(body)
-    elif record.topic == topics.ALERTS:
-        found |= {name: _text(body.get(name)) for name, _ in _ALERTS if name != "alert"}
+    elif record.topic in _ABOUT_ALERTS:
+        found |= {name: _text(body.get(name)) for name, _ in _ABOUT_ALERTS[record.topic] if name != "alert"}
         found["alert"] = _text(body.get("id"))
     return found
 

@@ -12,6 +12,7 @@ from aiokafka import ConsumerRecord
 from contracts import topics
 from contracts.metrics import ProcessMetrics
 from contracts.quarantine import Reason
+from stream.observe_alarms import AlarmObserver
 from stream.processor import OutputRecord
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Observer:
 
     def __init__(self, metrics: ProcessMetrics) -> None:
         self._metrics = metrics
+        self._alarms = AlarmObserver(metrics)
         self._recovery_left: dict[tuple[str, int], int] = {}
 
     def batch(
@@ -71,6 +73,7 @@ class Observer:
         record = orjson.loads(output.value)
         if output.topic == topics.JOURNAL:
             self._metrics.counter("biotwin_alert_signals_total").labels(record["priority"], record["event"]).inc()
+            self._alarms.transition(record)
         elif output.topic == topics.ALERTS:
             self._metrics.counter("biotwin_alerts_total").labels(
                 record.get("priority", ""), record.get("transition", "")
@@ -112,6 +115,7 @@ class Observer:
             )
         rows = [state.processor.counters().get("rows", 0) for state in states if state.stage.name == "twin"]
         metrics.gauge("biotwin_patients").set(sum(rows))
+        self._alarms.standing([state.processor for state in states])
 
     def checkpoint(self, agent: str, written_bytes: int) -> None:
         self._metrics.counter("biotwin_checkpoints_total").labels(agent).inc()

@@ -26,8 +26,12 @@ def processors(configuration: Configuration, at: float) -> Processors:
 
     Raises `alerts.rules.RuleError` for a rule file that cannot be used and `ValueError` for an unknown model set.
     """
+    return processors_under(configuration, alert_rules(configuration, model_set(configuration.worker.model_set), at))
+
+
+def processors_under(configuration: Configuration, rules: RuleSet) -> Processors:
+    """Processors under one rule set. Raises `ValueError` for an unknown model set."""
     chosen = model_set(configuration.worker.model_set)
-    rules = alert_rules(configuration, chosen, at)
     twin = twin_configuration(chosen, rules)
     return Processors(
         lambda partition: TwinProcessor(configuration, partition, chosen, rules, twin),

@@ -2,8 +2,9 @@
 
 `bind` and `unbind` become the device's new value in the compacted topic `bindings`, and the patient who had the device
 before is told in `telemetry` that it is unbound, so that nobody waits for it there; commands about a patient are copied
-into `telemetry` under the patient's key, so that the twin meets them in the one ordered log. Both are idempotent by the
-command's id. The router has no state of its own: the bindings topic is its state, read again at each assignment.
+into `telemetry` under the patient's key, so that the twin meets them in the one ordered log. Commands about who is on
+call become the role's new value in the compacted topic `oncall`. All are idempotent by the command's id. The router has
+no state of its own: these two topics are its state, read again at each assignment.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 import msgspec
 import structlog
 
+from alerts.on_call import OnCallTable
 from contracts import topics
-from contracts.command import Bind, Command, Unbind
+from contracts.command import Bind, Command, RoleCommand, Unbind
 from contracts.identity import identity_text, text_identity
 from contracts.quarantine import Quarantined, Reason, encode_raw
 from contracts.reading import DeviceStatus, LoggedCommand
@@ -32,8 +34,11 @@ RECEIVED_AT_HEADER = "received_at"
 class RouterProcessor:
     """Routes the commands of one partition. `telemetry` is the topic that the twin agent reads."""
 
-    def __init__(self, table: BindingTable, telemetry: str = topics.TELEMETRY) -> None:
+    def __init__(
+        self, table: BindingTable, telemetry: str = topics.TELEMETRY, on_call: OnCallTable | None = None
+    ) -> None:
         self._table = table
+        self._on_call = on_call or OnCallTable()
         self._telemetry = telemetry
         self._records = 0
         self._quarantined = 0
@@ -65,6 +70,9 @@ class RouterProcessor:
                 unbound = DeviceStatus(command.device, "unbound", t, received_at)
                 outputs.append(OutputRecord(self._telemetry, former.encode(), msgspec.json.encode(unbound)))
             return outputs
+        if isinstance(command, RoleCommand):
+            roles = self._on_call.apply(command, received_at)
+            return [] if roles is None else [OutputRecord(topics.ON_CALL, command.role.encode(), roles)]
         logged = LoggedCommand(received_at, msgspec.Raw(value))
         return [OutputRecord(self._telemetry, command.patient.encode(), msgspec.json.encode(logged))]
 
@@ -108,8 +116,11 @@ def _refused(record: SourceRecord, value: bytes, detail: str, received_at: float
 
 async def restore_router(bootstrap: str, telemetry: str, partition: int, progress: Callable[[int], None]) -> Recovered:  # noqa: ARG001
     """A router that knows every binding there is; it goes on at the committed offset."""
-    table = BindingTable()
+    table, on_call = BindingTable(), OnCallTable()
     for bindings_partition in await partitions_of(bootstrap, topics.BINDINGS):
         for key, value in (await read_newest(bootstrap, topics.BINDINGS, bindings_partition, progress)).items():
             table.load(key, value)
-    return Recovered(RouterProcessor(table, telemetry), None, 0, {})
+    for on_call_partition in await partitions_of(bootstrap, topics.ON_CALL):
+        for key, value in (await read_newest(bootstrap, topics.ON_CALL, on_call_partition, progress)).items():
+            on_call.load(key, value)
+    return Recovered(RouterProcessor(table, telemetry, on_call), None, 0, {})

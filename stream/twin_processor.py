@@ -10,6 +10,7 @@ from operator import itemgetter
 import msgspec
 import numpy as np
 
+from alerts.quality.figures import MONITORED_GAP_S
 from alerts.rules import RuleSet
 from contracts.canonical import canonical_hash
 from contracts.configuration import Configuration
@@ -25,7 +26,7 @@ from twin_state import batch as b
 from twin_state import blocks
 from twin_state.apply import apply
 from twin_state.batch import Int
-from twin_state.columns import FENCE, UNPUBLISHED
+from twin_state.columns import FENCE, LAST_RECEIVED, UNPUBLISHED
 from twin_state.configuration import PAST_EVENT_RULE, SignalSpec, TwinConfiguration, configure
 from twin_state.rules import ConditionRule
 from twin_state.schema import SCHEMA_VERSION
@@ -70,6 +71,7 @@ class TwinProcessor:
         self._partition = partition
         self._twin_interval_s = configuration.worker.twin_interval_s
         self._published_at = -np.inf
+        self._clock = np.inf
         self._due: list[int] = []
         self._at_once = 0
         self._position = 0
@@ -107,6 +109,8 @@ class TwinProcessor:
         told += self._passed_on(records, batch, rejected)
         output.extend(record for _, record in sorted(told, key=itemgetter(0)))
         ticks = batch.t[(batch.kind == b.TICK) | (batch.kind == b.CLOSING)]
+        if len(ticks):
+            self._clock = float(ticks[-1])
         if len(ticks) and not self._due and ticks[-1] - self._published_at >= self._twin_interval_s:
             self._published_at = float(ticks[-1])
             self._due = np.flatnonzero(self._unpublished()).tolist()
@@ -152,6 +156,11 @@ class TwinProcessor:
         """Totals since creation, and the rows held."""
         counted = self._store.counters()
         return {**counted, "records": self._records, "quarantined": self._quarantined, "rows": len(self._store.index)}
+
+    def monitored(self) -> int:
+        """Patients of whom a reading arrived within `MONITORED_GAP_S` before the newest tick."""
+        arrived = self._store.columns.row_time[: self._store.rows, LAST_RECEIVED]
+        return int(np.count_nonzero(self._clock - arrived < MONITORED_GAP_S))
 
     def _passed_on(
         self, records: Sequence[SourceRecord], batch: b.Batch, rejected: Sequence[Rejected]

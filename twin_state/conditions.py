@@ -21,7 +21,7 @@ from twin_state.columns import (
 )
 from twin_state.compiled import compiled, inlined
 from twin_state.constants import Constants
-from twin_state.models import devices, news2, patient
+from twin_state.models import devices, news2, patient, steady
 from twin_state.models.latest import channel_fresh, channel_time, channel_value
 
 ABSENT, PENDING, PRESENT, CLEARING = 0.0, 1.0, 2.0, 3.0
@@ -290,6 +290,53 @@ def _change(
     write(s, out, row, rule, what, b.SETTLED, t, onset, opened_by, 0, value, threshold, personal, record, f, i)
 
 
+@inlined
+def _held_until(k: Constants, f: Float, rule: int, channel: int) -> float:
+    """Until when (s) the rule's value counts while a delay runs."""
+    own = k.rule_value[rule, c.RULE_HOLD_S]
+    hold = own if own > 0.0 else k.channel[channel, c.HOLD_S]
+    return channel_time(k, f, channel) + hold  # type: ignore[no-any-return]
+
+
+@inlined
+def _for_clearing(k: Constants, f: Float, channel: int, value: float) -> float:
+    """The value by which a standing condition may clear: of a score, that with the last points of what is no longer
+    measured, so that a sensor that comes off does not look like recovery."""
+    derived = channel - k.signals
+    if derived == c.NEWS2_LOW:
+        return max(value, f[k.models[c.NEWS2_MODEL, c.BASE] + news2.HELD_TOTAL])  # type: ignore[no-any-return]
+    if derived == c.NEWS2_SINGLE:
+        return max(value, f[k.models[c.NEWS2_MODEL, c.BASE] + news2.HELD_SINGLE])  # type: ignore[no-any-return]
+    if derived == c.NEWS2_STEADY:
+        return max(value, f[k.models[c.STEADY, c.BASE] + steady.HELD_TOTAL])  # type: ignore[no-any-return]
+    if derived == c.DETERIORATION:
+        return max(value, f[k.models[c.STEADY, c.BASE] + steady.HELD_DETERIORATION])  # type: ignore[no-any-return]
+    return value
+
+
+@inlined
+def _due(k: Constants, f: Float, rule: int, t: float, value: float, held_until: float, fold: int) -> float:
+    """When (s) a pending rule's onset is due with the value held so far: after its delay, or earlier where the area
+    reaches `onset_area` before `t`. While a rule is pending its `worst` is the area so far and its `onset_t` up to when
+    it is counted: it has neither yet."""
+    phase_at = k.models[c.RULES, c.BASE]
+    due = f[phase_at + k.rules + rule] + k.rule_value[rule, c.ONSET_S]
+    wanted = k.rule_value[rule, c.ONSET_AREA]
+    if wanted <= 0.0:
+        return due  # type: ignore[no-any-return]
+    counted, area = phase_at + 2 * k.rules + rule, phase_at + 3 * k.rules + rule
+    begin, end = f[counted], min(t, held_until)
+    threshold, _ = threshold_of(k, f, rule, t)
+    excess = k.rule_value[rule, c.SENSE] * (value - threshold)
+    if excess > 0.0:
+        due = min(due, begin + (wanted - f[area]) / excess)
+        if end > begin and fold != FOLD_TICK:
+            f[area] += excess * (end - begin)
+    if end > begin and fold != FOLD_TICK:
+        f[counted] = end
+    return due  # type: ignore[no-any-return]
+
+
 @compiled
 def advance(
     k: Constants, s: Columns, out: Transitions, row: int, f: Float, i: Int, t: float, only: int, record: int, fold: int
@@ -304,9 +351,11 @@ def advance(
         channel = k.rule_number[rule, c.CHANNEL]
         if only >= 0 and channel != only:
             continue
-        since = f[phase_at + k.rules + rule]
-        held_until = channel_time(k, f, channel) + k.channel[channel, c.HOLD_S]
-        due = since + (k.rule_value[rule, c.ONSET_S] if phase == PENDING else k.rule_value[rule, c.CLEAR_S])
+        held_until = _held_until(k, f, rule, channel)
+        if phase == PENDING:
+            due = _due(k, f, rule, t, channel_value(k, f, channel), held_until, fold)
+        else:
+            due = f[phase_at + k.rules + rule] + k.rule_value[rule, c.CLEAR_S]
         if due <= t and due <= held_until:
             threshold, personal = threshold_of(k, f, rule, due)
             value = channel_value(k, f, channel)
@@ -350,7 +399,8 @@ def evaluate(
         phase = f[phase_at + rule]
         threshold, personal = threshold_of(k, f, rule, t)
         idle = discharged or threshold != threshold  # noqa: PLR0124  nan: the limit it needs is not set
-        idle = idle or (not scored and k.signals + c.NEWS2_LOW <= channel <= k.signals + c.NEWS2_SINGLE)
+        derived = channel - k.signals
+        idle = idle or (not scored and (c.NEWS2_LOW <= derived <= c.NEWS2_SINGLE or derived == c.NEWS2_STEADY))
         when = k.rule_number[rule, c.WHEN]
         idle = idle or (when == c.REST and session) or (when == c.IN_SESSION and not session)
         value = channel_value(k, f, channel)
@@ -377,12 +427,16 @@ def evaluate(
                     _onset(s, out, row, rule, t, reading, value, threshold, personal, record, f, i, fold)
                 else:
                     f[phase_at + rule] = PENDING
+                    f[phase_at + 2 * k.rules + rule] = t
+                    f[phase_at + 3 * k.rules + rule] = 0.0
             continue
         if phase == PENDING:
             if excess < 0.0:
                 f[phase_at + rule] = ABSENT
             continue
         hysteresis = k.rule_value[rule, c.HYSTERESIS]
+        if sense > 0.0:
+            excess = _for_clearing(k, f, channel, value) - threshold
         beyond = excess < 0.0 if hysteresis == 0.0 else excess <= -hysteresis
         if phase == CLEARING:
             if not beyond:

@@ -13,7 +13,7 @@ from twin_state.constants import Constants
 from twin_state.rules import LIMITS, ConditionRule
 from twin_state.schema import Layout, lay_out
 
-CLINICAL_MODELS: tuple[str, ...] = ("baseline", "news2", "rehabilitation", "devices")
+CLINICAL_MODELS: tuple[str, ...] = ("baseline", "news2", "rehabilitation", "devices", "steady")
 
 PAST_EVENT_RULE = "past-event"
 """Id of the rule under which an advisory about a late reading is written."""
@@ -26,9 +26,13 @@ DERIVED_VALIDITY_S = {
     "symptom_syncope": 900.0,
     "symptom_other": 900.0,
     "devices_silent": math.inf,
+    "respiratory_rate_steady": 600.0,
 }
 """Validity of a model's channel where it is not 300 s: a symptom report is current for a quarter of an hour, then over;
-a device is silent until something is heard of it."""
+a device is silent until something is heard of it; a patch in motion gives a respiratory rate now and then."""
+
+ENDING_CHANNELS = ("symptom_chest_pain", "symptom_syncope", "symptom_other", "devices_silent")
+"""Channels whose value is over once it is past its validity; that of any other is unknown from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def configure(
     channel[:, c.HOLD_S] = hold
     channel[: len(signals), c.LATENESS_S] = [s.lateness_s for s in signals]
     channel[: len(signals), c.BASELINED] = [s.baselined for s in signals]
-    channel[[index[name] for name in DERIVED_VALIDITY_S], c.ENDS] = 1.0
+    channel[[index[name] for name in ENDING_CHANNELS], c.ENDS] = 1.0
     constants = Constants(
         models=np.ascontiguousarray(
             np.stack([layout.enabled.astype(np.int64), layout.base, layout.identity_base], axis=1)
@@ -118,11 +122,13 @@ def configure(
                     rule.clear_delay_s,
                     rule.update_step,
                     rule.limit_offset,
+                    rule.onset_area,
+                    rule.hold_s,
                 )
                 for rule in rules
             ],
             np.float64,
-        ).reshape(len(rules), 7),
+        ).reshape(len(rules), 9),
         signals=len(layout.signals),
         channels=len(layout.channels),
         rules=len(rules),

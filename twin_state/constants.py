@@ -18,7 +18,8 @@ from twin_state.batch import Float, Int
     MOMENTS,
     HEART_RATE_FILTER,
     DEVICES,
-) = range(10)
+    STEADY,
+) = range(11)
 MODEL_NAMES: tuple[str, ...] = (
     "latest",
     "channels",
@@ -30,6 +31,7 @@ MODEL_NAMES: tuple[str, ...] = (
     "moments",
     "heart_rate_filter",
     "devices",
+    "steady",
 )
 
 # Signals that a model asks for by name; -1 in `Constants.special` where the registry lacks one.
@@ -68,7 +70,14 @@ SPECIAL_SIGNALS: tuple[str, ...] = (
     SYMPTOM_OTHER,
     SILENCE,
     DEVICES_SILENT,
-) = range(10)
+    HEART_RATE_STEADY,
+    RESPIRATORY_RATE_STEADY,
+    SPO2_STEADY,
+    NEWS2_STEADY,
+    HEART_RATE_BELOW_USUAL,
+    SPO2_BELOW_USUAL,
+    DETERIORATION,
+) = range(17)
 DERIVED_CHANNELS: tuple[str, ...] = (
     "news2_low",
     "news2_high",
@@ -80,6 +89,13 @@ DERIVED_CHANNELS: tuple[str, ...] = (
     "symptom_other",
     "silence_s",
     "devices_silent",
+    "heart_rate_steady",
+    "respiratory_rate_steady",
+    "spo2_steady",
+    "news2_steady",
+    "heart_rate_below_usual",
+    "spo2_below_usual",
+    "deterioration",
 )
 
 ALWAYS, REST, IN_SESSION = range(3)
@@ -95,8 +111,8 @@ past its validity is over (a report), not merely unknown (a measurement): its co
 CHANNEL, WHEN, LIMIT, LIMIT_REQUIRED, URGENT, FREEZES = range(6)
 """Columns of `Constants.rule_number`; URGENT marks high priority, FREEZES what keeps baselines from learning."""
 
-SENSE, THRESHOLD, HYSTERESIS, ONSET_S, CLEAR_S, UPDATE_STEP, LIMIT_OFFSET = range(7)
-"""Columns of `Constants.rule_value`; SENSE is +1 for at_least, -1 for at_most."""
+SENSE, THRESHOLD, HYSTERESIS, ONSET_S, CLEAR_S, UPDATE_STEP, LIMIT_OFFSET, ONSET_AREA, RULE_HOLD_S = range(9)
+"""Columns of `Constants.rule_value`; SENSE is +1 for at_least, -1 for at_most; 0 in the last two: none of its own."""
 
 
 class Constants(NamedTuple):

@@ -20,7 +20,17 @@ from twin_state.columns import (
 from twin_state.compiled import compiled, inlined
 from twin_state.conditions import advance, evaluate
 from twin_state.constants import Constants
-from twin_state.models import baseline, devices, heart_rate_filter, latest, moments, news2, patient, rehabilitation
+from twin_state.models import (
+    baseline,
+    devices,
+    heart_rate_filter,
+    latest,
+    moments,
+    news2,
+    patient,
+    rehabilitation,
+    steady,
+)
 
 ALL_CHANNELS = -1
 
@@ -71,6 +81,8 @@ def _fold(
         advance(k, s, out, row, f, i, t, ALL_CHANNELS, record, fold)
         if kind != b.READING:
             patient.begin_command(k, f, i, kind, t)
+            if kind == b.ADMIT and k.models[c.STEADY, c.ENABLED]:
+                steady.forget_usual(k, f)
     for n in range(s.node_number[node, NODE_COUNT]):
         signal = s.node_signal[node, n]
         value = s.node_value[node, n]
@@ -85,6 +97,8 @@ def _fold(
             baseline.observe(k, f, i, signal, value, t)
         if k.models[c.REHABILITATION, c.ENABLED]:
             rehabilitation.observe(k, f, i, signal, value, t, reading)
+        if k.models[c.STEADY, c.ENABLED]:
+            steady.observe(k, f, i, signal, value, t, reading)
         if k.models[c.MOMENTS, c.ENABLED]:
             moments.observe(k, f, i, signal, value)
         if k.models[c.HEART_RATE_FILTER, c.ENABLED]:
@@ -92,6 +106,8 @@ def _fold(
     if s.node_number[node, NODE_LAST]:
         if k.models[c.NEWS2_MODEL, c.ENABLED]:
             news2.evaluate(k, f, i, t, reading)
+        if k.models[c.STEADY, c.ENABLED]:
+            steady.evaluate(k, f, i, t, reading)
         if k.models[c.REHABILITATION, c.ENABLED]:
             rehabilitation.evaluate(k, f, i, t, reading)
         evaluate(k, s, out, row, f, i, t, reading, ALL_CHANNELS, record, fold)

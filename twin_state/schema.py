@@ -45,6 +45,19 @@ PATIENT_FIELDS: tuple[str, ...] = (
 )
 """Columns of the patient's own facts, in order; `twin_state.models.patient` numbers them."""
 
+STEADY_FIELDS: tuple[str, ...] = (
+    "centre",
+    "scatter",
+    "fast",
+    "unrest",
+    "trend",
+    "span",
+    "t",
+    "usual",
+    "usual_span",
+)
+"""Columns of `twin_state.models.steady`, one for each of its three vital signs."""
+
 FIELDS: dict[int, tuple[Field, ...]] = {
     c.LATEST: (
         Field("value", "signal"),
@@ -64,10 +77,24 @@ FIELDS: dict[int, tuple[Field, ...]] = {
     ),
     c.PATIENT: (*(Field(name) for name in PATIENT_FIELDS), Field("limits", size=9)),
     c.BASELINE: (Field("mean", "signal"), Field("scale", "signal"), Field("count", "signal"), Field("t", "signal")),
-    c.NEWS2_MODEL: (Field("missing"), Field("applicable"), Field("least"), Field("greatest")),
+    c.NEWS2_MODEL: (
+        Field("missing"),
+        Field("applicable"),
+        Field("least"),
+        Field("greatest"),
+        Field("held_total"),
+        Field("held_single"),
+    ),
     c.REHABILITATION: (Field("highest_systolic"), Field("power_at_highest_systolic")),
     c.MOMENTS: (Field("mean", "signal"), Field("variance", "signal"), Field("z", "signal"), Field("count", "signal")),
     c.HEART_RATE_FILTER: (Field("mean"), Field("variance")),
+    c.STEADY: (
+        *(Field(name, size=3) for name in STEADY_FIELDS),
+        Field("held_total"),
+        Field("held_deterioration"),
+        Field("missing"),
+        Field("greatest"),
+    ),
     c.DEVICES: (Field("status_t"), Field("offline_t", size=8), Field("offline", size=8, identity=True)),
 }
 

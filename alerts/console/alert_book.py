@@ -108,14 +108,15 @@ class AlertBook:
         """Alerts that stand: the most urgent first, those that nobody has answered before the others, then the
         newest."""
         lives = [life for life in self.lives.values() if self.stands(life)]
-        return sorted(lives, key=self._order)
+        return sorted(lives, key=self.order)
 
     def all(self) -> list[AlertLife]:
         """Alerts that stand, then closed ones, the newest first."""
         closed = [life for life in self.lives.values() if not self.stands(life)]
         return self.standing() + sorted(closed, key=lambda life: (-life.newest.t, life.newest.id))
 
-    def _order(self, life: AlertLife) -> tuple[Any, ...]:
+    def order(self, life: AlertLife) -> tuple[Any, ...]:
+        """What alerts are sorted by: the most urgent first, those that nobody has answered before the others."""
         return -rank(life.newest.priority), self.answered(life), -life.newest.onset_t, life.newest.id
 
     def _forget(self, now: float) -> None:

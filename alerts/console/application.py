@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
 import orjson
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -24,6 +25,7 @@ from alerts.console.event_stream import EventStreamResponse, Source, Streams
 from alerts.console.security import COOKIE, SESSION_S, Gate, Guard, Sessions, same
 from alerts.console.trend import Point, thin
 from alerts.console.ward import Ward
+from alerts.on_call import ends_at, shift_at
 from contracts.signals import default_registry
 
 STATIC = Path(str(files("alerts.console") / "static"))
@@ -64,6 +66,8 @@ def create_console(
             Route("/logout", _logout, methods=["POST"]),
             Route("/events", api.events, middleware=guard),
             Route("/api/ward", api.ward, middleware=guard),
+            Route("/api/alerts/{alert}/receipts", api.receipts, middleware=guard),
+            Route("/api/oncall", api.on_call, middleware=guard),
             Route("/api/signals", api.signals, middleware=guard),
             Route("/api/patients/{patient}", api.patient, middleware=guard),
             Route("/api/patients/{patient}/trend", api.trend, middleware=guard),
@@ -94,16 +98,44 @@ class _Api:
         self._clock = clock
 
     async def events(self, request: Request) -> EventStreamResponse:
-        """GET /events?patient=&only=alerts: server-sent events. `after` stands in for a missing Last-Event-ID."""
+        """GET /events?patient=&only=alerts&station=: server-sent events. `after` stands in for a missing Last-Event-ID;
+        `station` names the place of a console that is missed when it is gone."""
         query = request.query_params
         last_id = request.headers.get("last-event-id") or query.get("after", "")
         return EventStreamResponse(
-            self._streams.events(last_id, query.get("patient", ""), rows=query.get("only") != "alerts")
+            self._streams.events(
+                last_id,
+                query.get("patient", ""),
+                rows=query.get("only") != "alerts",
+                station=query.get("station", ""),
+            )
         )
 
     async def ward(self, _request: Request) -> Response:
         """GET /api/ward: every row, the most urgent first."""
         return _json({**self._state(), "rows": [orjson.Fragment(row) for row in self._ward.rows()]})
+
+    async def receipts(self, request: Request) -> Response:
+        """GET /api/alerts/{alert}/receipts: what became of each notification of the alert, oldest first."""
+        return _json({"now": self._clock(), "receipts": self._ward.receipts.shown(request.path_params["alert"])})
+
+    async def on_call(self, request: Request) -> Response:
+        """GET /api/oncall?at=: who holds each role now, or at a time (s), and every shift that is known."""
+        try:
+            at = float(request.query_params.get("at", self._clock()))
+        except ValueError:
+            return _json({"error": "at is not a time in s since 1970"}, 400)
+        roles = [
+            {
+                "role": each.role,
+                "holder": shift.holder if (shift := shift_at(each, at)) else "",
+                "since": shift.since if shift else None,
+                "until": ends_at(each, shift) if shift else None,
+                "shifts": [{**msgspec.to_builtins(one), "until": ends_at(each, one)} for one in each.shifts],
+            }
+            for each in self._ward.on_call.roles()
+        ]
+        return _json({"now": self._clock(), "at": at, "roles": roles})
 
     async def signals(self, _request: Request) -> Response:
         """GET /api/signals: the registry, as far as a page needs it."""
@@ -116,7 +148,11 @@ class _Api:
         patient = self._ward.patients.get(request.path_params["patient"])
         if patient is None:
             return _json({"error": "no such patient"}, 404)
-        alerts = [shown(patient.alerts, life, complete=True) for life in patient.alerts.all()]
+        alerts = [
+            shown(patient.alerts, life, complete=True)
+            | {"receipts": self._ward.receipts.shown(life.newest.id, *filter(None, [life.replaces]))}
+            for life in patient.alerts.all()
+        ]
         return _json(
             {**self._state(), "row": self._ward.row(patient), "alerts": alerts, "trends": sorted(patient.trends)}
         )

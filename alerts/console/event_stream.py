@@ -3,8 +3,9 @@
 Events are `reset` (everything; forget what you have), `rows` (rows that changed), `alert` (one record of topic
 `alerts`, as written) and `status` (clock and health of the source, every two seconds, without an id). A client that
 reads slowly gets the newest row instead of every row; one that stops reading is dropped; neither costs memory or time
-of any other. An id names the last row change and, by partition, the next alert offset: `Last-Event-ID` resumes from it
-without loss, after a restart of the console too, and where that is no longer possible with a `reset`.
+of any other. What is the same for several clients is encoded once. An id names the last row change and, by partition,
+the next alert offset: `Last-Event-ID` resumes from it without loss, after a restart of the console too, and where that
+is no longer possible with a `reset`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from secrets import token_hex
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
+import structlog
 from starlette.types import Receive, Scope, Send
 
 from alerts.console.ward import LoggedAlert, Ward
@@ -28,7 +31,12 @@ STATUS_INTERVAL_S = 2.0
 SEND_TIMEOUT_S = 20.0
 RETRY_MS = 1_000
 
+log = structlog.get_logger(__name__)
+
 _ID = re.compile(r"([0-9a-f]{8})-(\d{1,15})-([0-9]{1,15}(?:\.[0-9]{1,15}){0,1023})?")
+
+
+_STATION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class Source(Protocol):
@@ -39,6 +47,15 @@ class Source(Protocol):
 
     @property
     def loaded(self) -> bool: ...
+
+
+class _Step(NamedTuple):
+    """What a client gets, the alerts in it, and where it stands then."""
+
+    chunk: bytes
+    alerts: list[LoggedAlert]
+    number: int
+    offsets: tuple[tuple[int, int], ...]
 
 
 class Streams:
@@ -56,9 +73,23 @@ class Streams:
         self._clock = clock
         self._closed = False
         self._wake: set[asyncio.Event] = set()
+        self._stations: Counter[str] = Counter()
+        self._shared: dict[tuple[Any, ...], _Step] = {}
+        self._shared_at = (-1, -1)
         self._clients = metrics.gauge("biotwin_console_clients")
         self._delay = metrics.histogram("biotwin_alert_to_delivered_seconds").labels("sse")
         self._delivered = metrics.counter("biotwin_alerts_delivered_total").labels("sse")
+
+    def shared(self, key: tuple[Any, ...], make: Callable[[], _Step]) -> _Step:
+        """What `make` gives, once for all clients that stand at the same place while the ward stays as it is."""
+        now = self.ward.number, self.ward.serial
+        if now != self._shared_at:
+            self._shared_at = now
+            self._shared.clear()
+        found = self._shared.get(key)
+        if found is None:
+            found = self._shared[key] = make()
+        return found
 
     def changed(self) -> None:
         """Wakes every stream."""
@@ -70,9 +101,17 @@ class Streams:
         self._closed = True
         self.changed()
 
-    async def events(self, last_id: str = "", patient: str = "", *, rows: bool = True) -> AsyncGenerator[bytes, None]:
+    def stations(self) -> set[str]:
+        """The places whose browsers listen now, of those that say where they stand."""
+        return set(self._stations)
+
+    async def events(
+        self, last_id: str = "", patient: str = "", *, rows: bool = True, station: str = ""
+    ) -> AsyncGenerator[bytes, None]:
         """The stream of one client, chunk by chunk; of one patient where `patient` is given, without rows on demand."""
         wake = asyncio.Event()
+        if _STATION.fullmatch(station):
+            self._stations[station] += 1
         self._wake.add(wake)
         self._clients.inc()
         try:
@@ -102,6 +141,8 @@ class Streams:
         finally:
             self._wake.discard(wake)
             self._clients.dec()
+            self._stations[station] -= 1
+            self._stations += Counter()  # those at 0 leave
 
     def _status(self) -> bytes:
         body = {
@@ -155,6 +196,20 @@ class _Cursor:
 
     def advance(self, *, rows: bool) -> tuple[bytes, list[LoggedAlert]]:
         """What the client has not seen, and the alerts in it. An alert goes out at once and takes its rows along."""
+        ward = self._ward
+        if self._missed:
+            return self._advance(rows=rows)
+        place = self._serial, self._number, self._patient, self._rows, rows, tuple(self._offsets.items())
+
+        def make() -> _Step:
+            chunk, alerts = self._advance(rows=rows)
+            return _Step(chunk, alerts, self._number, tuple(self._offsets.items()))
+
+        step = self._streams.shared(place, make)
+        self._serial, self._number, self._offsets = ward.serial, step.number, dict(step.offsets)
+        return step.chunk, step.alerts
+
+    def _advance(self, *, rows: bool) -> tuple[bytes, list[LoggedAlert]]:
         ward = self._ward
         try:
             alerts = [*self._missed, *self._of_patient(ward.alerts_since(self._serial))]
@@ -212,11 +267,12 @@ def _event(kind: str, data: bytes, event_id: str) -> bytes:
 
 
 async def _wait(wake: asyncio.Event, timeout_s: float) -> None:
+    """Until `wake` is set, which it is after `timeout_s` at the latest."""
+    timer = asyncio.get_running_loop().call_later(max(0.0, timeout_s), wake.set)
     try:
-        async with asyncio.timeout(max(0.0, timeout_s)):
-            await wake.wait()
-    except TimeoutError:
-        return
+        await wake.wait()
+    finally:
+        timer.cancel()
 
 
 class EventStreamResponse:
@@ -237,16 +293,24 @@ class EventStreamResponse:
                 task.cancel()
             results = await asyncio.gather(sending, leaving, return_exceptions=True)
         for result in results:
-            if isinstance(result, BaseException) and not isinstance(
-                result, asyncio.CancelledError | TimeoutError | OSError
-            ):
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError | OSError):
                 raise result
 
+    @staticmethod
+    def _drop(sending: asyncio.Task[None] | None) -> None:
+        log.warning("client_dropped", reason=f"it took nothing for {SEND_TIMEOUT_S:g} s")
+        if sending is not None:
+            sending.cancel()
+
     async def _send(self, send: Send) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         async with aclosing(self._stream) as chunks:
             async for chunk in chunks:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
+                timer = loop.call_later(SEND_TIMEOUT_S, self._drop, task)
+                try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                finally:
+                    timer.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

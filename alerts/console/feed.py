@@ -1,5 +1,5 @@
-"""What the console reads from Kafka: topic `twin` from its beginning, topics `alerts` and `alerts.journal` from the
-beginning they retain.
+"""What the console reads from Kafka: topics `twin` and `oncall` from their beginning, topics `alerts` and
+`alerts.journal` from the beginning they retain, `alerts.receipts` and `alerts.calls` of the last day.
 
 A plain consumer without a group: a console keeps no position and disturbs nobody. It starts before Kafka does and
 outlives its outages.
@@ -8,6 +8,7 @@ outlives its outages.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -20,9 +21,14 @@ from alerts.console.records import decode_twin
 from alerts.console.ward import Ward
 from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert
-from contracts.topics import ALERTS, JOURNAL, METADATA_MAX_AGE_MS, TWIN
+from contracts.escalation import Call
+from contracts.receipt import Receipt
+from contracts.topics import ALERT_RECEIPTS, ALERTS, CALLS, JOURNAL, METADATA_MAX_AGE_MS, ON_CALL, TWIN
 
-READ = (ALERTS, JOURNAL, TWIN)
+READ = (ALERTS, JOURNAL, ALERT_RECEIPTS, CALLS, ON_CALL, TWIN)
+
+RECEIPTS_S = 86_400.0
+"""How far back receipts and calls are read."""
 
 POLL_MS = 500
 PROBE_S = 2.0
@@ -36,6 +42,8 @@ def _nobody() -> None:
 
 log = structlog.get_logger(__name__)
 _decode_alert = msgspec.json.Decoder(Alert).decode
+_decode_receipt = msgspec.json.Decoder(Receipt).decode
+_decode_call = msgspec.json.Decoder(Call).decode
 _decode_signal = msgspec.json.Decoder(SignalTransition).decode
 
 
@@ -90,6 +98,11 @@ class Feed:
         ]
         consumer.assign(partitions)
         begins = await consumer.beginning_offsets(partitions)
+        told = [partition for partition in partitions if partition.topic in {ALERT_RECEIPTS, CALLS}]
+        ends = await consumer.end_offsets(told)
+        since_ms = int((time.time() - RECEIPTS_S) * 1000)
+        for partition, at in (await consumer.offsets_for_times(dict.fromkeys(told, since_ms))).items():
+            begins[partition] = ends[partition] if at is None else at.offset
         for partition in partitions:
             begin = begins[partition]
             if partition.topic == ALERTS:
@@ -140,6 +153,12 @@ class Feed:
                 elif partition.topic == JOURNAL:
                     self._journal_offsets[partition.partition] = record.offset + 1
                     self.ward.apply_signal(_decode_signal(record.value or b""))
+                elif partition.topic == ALERT_RECEIPTS:
+                    self.ward.receipts.take_receipt(_decode_receipt(record.value or b""))
+                elif partition.topic == CALLS:
+                    self.ward.receipts.take_call(_decode_call(record.value or b""))
+                elif partition.topic == ON_CALL:
+                    self.ward.on_call.load(record.key or b"", record.value)
                 elif record.value is None:
                     self.ward.remove_twin((record.key or b"").decode("utf-8", "replace"))
                 else:

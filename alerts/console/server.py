@@ -14,8 +14,9 @@ from starlette.routing import BaseRoute
 
 from alerts.console.application import History, create_console
 from alerts.console.directory import Directory
-from alerts.console.event_stream import Streams
+from alerts.console.event_stream import Source, Streams
 from alerts.console.feed import Feed
+from alerts.console.heartbeat import beat
 from alerts.console.security import check_exposure, is_loopback
 from alerts.console.ward import Ward
 from contracts.configuration import Configuration
@@ -42,13 +43,14 @@ async def serve_console(
     stop: asyncio.Event,
     *,
     routes: Sequence[BaseRoute] = (),
+    routes_of: Callable[[Ward, Source], Sequence[BaseRoute]] = lambda _ward, _source: (),
     history: History | None = None,
     listening: Callable[[str, Feed], None] = lambda _url, _feed: None,
 ) -> None:
     """Serves until `stop` is set, then ends open streams and returns within a few seconds.
 
-    `listening` is called with the URL once the port is open. Raises `ExposureError` where others could look without a
-    token and `OSError` where the address cannot be had.
+    `routes_of` makes further routes, which look at the ward. `listening` is called with the URL once the port is open.
+    Raises `ExposureError` where others could look without a token and `OSError` where the address cannot be had.
     """
     console = configuration.console
     check_exposure(console.host, console.token)
@@ -64,7 +66,7 @@ async def serve_console(
         streams,
         token=console.token,
         check_host=is_loopback(console.host) and not console.token,
-        routes=routes,
+        routes=[*routes, *routes_of(ward, feed)],
         history=history,
     )
     server = _Server(
@@ -83,6 +85,7 @@ async def serve_console(
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(feed.run())
             naming = tasks.create_task(_watch_directory(Directory(console.directory), ward, streams))
+            beating = tasks.create_task(beat(configuration.kafka.bootstrap, streams.stations))
             serving = tasks.create_task(server.serve([listener]))
             log.info("console_listening", url=url)
             listening(url, feed)
@@ -94,6 +97,7 @@ async def serve_console(
             await serving
             reading.cancel()
             naming.cancel()
+            beating.cancel()
 
 
 async def _watch_directory(directory: Directory, ward: Ward, streams: Streams) -> None:

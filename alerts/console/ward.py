@@ -16,8 +16,10 @@ import orjson
 
 from alerts.console.alert_book import AlertBook, AlertLife, rank, shown
 from alerts.console.directory import Entry
+from alerts.console.receipt_book import ReceiptBook
 from alerts.console.records import Score, SignalValue, TwinRecord
 from alerts.console.trend import Trend
+from alerts.on_call import OnCallTable
 from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert
 
@@ -61,6 +63,8 @@ class Ward:
         self.newest_at = 0.0
         self.patients: dict[str, Patient] = {}
         self.log: deque[LoggedAlert] = deque(maxlen=ALERT_LOG)
+        self.on_call = OnCallTable()
+        self.receipts = ReceiptBook()
         self.serial = 0
         self.next_offsets: dict[int, int] = {}
         self.lost_offsets: dict[int, int] = {}

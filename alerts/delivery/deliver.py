@@ -1,13 +1,18 @@
-"""`biotwin deliver`: one outbox for MQTT and one for each subscription, side by side in one process."""
+"""`biotwin deliver`: one outbox for MQTT and one for each subscription, side by side in one process, and beside them
+whoever calls people when nobody answers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 from alerts.delivery.channel import Channel
 from alerts.delivery.email.channel import EmailChannel
+from alerts.delivery.escalator import Escalator
+from alerts.delivery.fhir.channel import FhirChannel
 from alerts.delivery.mllp.channel import MllpChannel
 from alerts.delivery.mqtt.channel import MqttChannel
 from alerts.delivery.notification import AnySubscription
@@ -16,7 +21,14 @@ from alerts.delivery.receipt_log import ReceiptLog
 from alerts.delivery.receipts import AnswerState, Reference
 from alerts.delivery.retry import Backoff
 from alerts.delivery.webhook.channel import WebhookChannel
-from contracts.configuration import MQTT, Configuration, EmailSubscription, MqttSubscription, WebhookSubscription
+from contracts.configuration import (
+    MQTT,
+    Configuration,
+    EmailSubscription,
+    FhirSubscription,
+    MqttSubscription,
+    WebhookSubscription,
+)
 from contracts.metrics import ProcessMetrics
 
 MQTT_SUBSCRIPTION = MqttSubscription(name=MQTT, expire_after_s=0.0)
@@ -48,11 +60,13 @@ class Deliverer:
         self._receipts = ReceiptLog(configuration, self._on_receipts)
         self._receipts_up = False
         self._mqtt_up = not configuration.deliver.mqtt
+        self._mqtt_away_since: float | None = time.time()
         mqtt: list[AnySubscription] = [MQTT_SUBSCRIPTION] if configuration.deliver.mqtt else []
         subscriptions = [*mqtt, *configuration.subscriptions]
         if not subscriptions:
             raise ValueError("nothing to deliver to: `deliver.mqtt` is false and there is no subscription")
         self._kafka_up = dict.fromkeys([subscription.name for subscription in subscriptions], False)
+        self._escalator = Escalator(configuration, subscriptions, metrics, stop, ward_of=ward_of, failing=self._failing)
         self._outboxes = [self._outbox(subscription) for subscription in subscriptions]
 
     async def run(self) -> None:
@@ -62,6 +76,7 @@ class Deliverer:
             async with asyncio.TaskGroup() as group:
                 for outbox in self._outboxes:
                     group.create_task(outbox.run())
+                group.create_task(self._escalator.run())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._receipts.drained(), DRAIN_S)
         finally:
@@ -102,7 +117,11 @@ class Deliverer:
                 backoff=backoff,
                 on_connected=self._on_connected,
                 on_answer=on_answer,
+                on_presence=self._escalator.presence,
             )
+        if isinstance(subscription, FhirSubscription):
+            backoff = Backoff(configuration.ingest.reconnect_min_s, configuration.ingest.reconnect_max_s)
+            return FhirChannel(subscription, configuration.site, Path(configuration.data) / "fhir", backoff)
         if isinstance(subscription, WebhookSubscription):
             return WebhookChannel(subscription, configuration.site)
         if isinstance(subscription, EmailSubscription):
@@ -112,7 +131,17 @@ class Deliverer:
     def _on_connected(self, up: bool) -> None:
         self._metrics.gauge("biotwin_mqtt_connected").set(float(up))
         self._mqtt_up = up
+        self._mqtt_away_since = None if up else time.time()
         self._judge_ready()
+
+    def _failing(self) -> dict[str, float | None]:
+        """Since when which subscription takes nothing; of those that took something, or refused it, alone."""
+        known = {
+            outbox.subscription.name: outbox.failing_since
+            for outbox in self._outboxes
+            if outbox.proved or outbox.failing_since is not None
+        }
+        return known | {MQTT: self._mqtt_away_since}
 
     def _on_receipts(self, up: bool) -> None:
         self._receipts_up = up

@@ -7,23 +7,34 @@ from typing import NamedTuple
 import msgspec
 
 from contracts.condition import Alert, ConditionState, Stage
-from contracts.configuration import EmailSubscription, MllpSubscription, MqttSubscription, WebhookSubscription
+from contracts.configuration import (
+    EmailSubscription,
+    FhirSubscription,
+    MllpSubscription,
+    MqttSubscription,
+    WebhookSubscription,
+)
+from contracts.escalation import Call
 
 REMEMBERED = 100_000
 """Deliveries remembered: far more than a worker can write again after a crash, about 20 MB."""
 
-AnySubscription = MqttSubscription | WebhookSubscription | EmailSubscription | MllpSubscription
+AnySubscription = MqttSubscription | WebhookSubscription | EmailSubscription | MllpSubscription | FhirSubscription
 
 
 class NotificationKey(NamedTuple):
-    """What names a notification, the same in every repeat: alert id, transition, stage, sequence."""
+    """What names a notification, the same in every repeat: alert id, transition, stage, sequence; of a call the alert's
+    id, and its round and step."""
 
     alert: str
     transition: ConditionState
     stage: Stage
     sequence: int
+    call: str = ""
 
     def __str__(self) -> str:
+        if self.call:
+            return f"{self.alert}-call-{self.call}"
         return f"{self.alert}-{self.transition}-{self.stage}-{self.sequence}"
 
 
@@ -39,6 +50,8 @@ class Notification(NamedTuple):
 
     @property
     def key(self) -> NotificationKey:
+        if isinstance(self.alert, Call):
+            return NotificationKey(self.alert.id, "onset", "settled", 0, self.alert.escalated.name)
         return NotificationKey(self.alert.id, self.alert.transition, self.alert.stage, self.alert.sequence)
 
 
@@ -62,9 +75,10 @@ class DeliveredMemory:
             del self._keys[next(iter(self._keys))]
 
 
-def decode_notification(value: bytes, arrived_at: float) -> Notification:
-    """A record of `alerts`. Raises `msgspec.DecodeError` or `UnicodeDecodeError` for a value that is no alert."""
-    return Notification(_DECODER.decode(value), value, arrived_at)
+def decode_notification(value: bytes, arrived_at: float, *, call: bool = False) -> Notification:
+    """A record of `alerts`, or with `call` of `alerts.calls`. Raises `msgspec.DecodeError` or `UnicodeDecodeError` for
+    a value that is none."""
+    return Notification((_CALL_DECODER if call else _DECODER).decode(value), value, arrived_at)
 
 
 def is_wanted(subscription: AnySubscription, alert: Alert, ward: str | None) -> bool:
@@ -73,6 +87,10 @@ def is_wanted(subscription: AnySubscription, alert: Alert, ward: str | None) -> 
     Who asked for a ward is also told of patients whose ward is not known, and of system alarms, which concern no single
     patient: better told too much than not at all.
     """
+    if isinstance(alert, Call):
+        return alert.escalated.subscription == subscription.name
+    if subscription.only_escalated:
+        return False
     if not subscription.provisional and alert.stage != "settled":
         return False
     if subscription.priorities and alert.priority not in subscription.priorities:
@@ -90,3 +108,4 @@ def is_expired(subscription: AnySubscription, notification: Notification, now: f
 
 
 _DECODER = msgspec.json.Decoder(Alert)
+_CALL_DECODER = msgspec.json.Decoder(Call)

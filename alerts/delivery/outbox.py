@@ -1,4 +1,5 @@
-"""The outbox of one subscription: reads `alerts` in a consumer group of its own and hands on what was asked for.
+"""The outbox of one subscription: reads `alerts` and `alerts.calls` in a consumer group of its own and hands on what
+was asked for.
 
 The topic is the queue: an offset is committed only after everything below it is through, so a crash repeats and never
 loses, and a receiver that is away holds up nobody else and takes no more memory than one window.
@@ -34,7 +35,7 @@ from alerts.delivery.window import Window
 from contracts.configuration import MQTT, Configuration
 from contracts.metrics import ProcessMetrics
 from contracts.receipt import ReceiptState
-from contracts.topics import ALERTS, METADATA_MAX_AGE_MS
+from contracts.topics import ALERTS, CALLS, METADATA_MAX_AGE_MS
 
 WINDOW = 500
 """Notifications held at once: what a dead receiver costs in memory."""
@@ -58,7 +59,11 @@ class _Pending:
 
 
 class Outbox:
-    """Delivers to one subscription until `stop` is set. `ward_of` gives a patient's ward, None where nobody knows."""
+    """Delivers to one subscription until `stop` is set. `ward_of` gives a patient's ward, None where nobody knows.
+
+    `failing_since` is since when the receiver takes nothing (s since the epoch; None where it takes, or nothing was
+    tried), `proved` whether it ever took anything.
+    """
 
     def __init__(
         self,
@@ -93,6 +98,8 @@ class Outbox:
         self._probing = asyncio.Lock()
         self._failures = 0
         self._next_at = 0.0
+        self.failing_since: float | None = None
+        self.proved = False
         self._broken: BaseException | None = None
         for state in ("declined", "failed", "expired"):  # from 0 on: Prometheus sees no rise to a counter's first value
             metrics.counter("biotwin_notifications_failed_total").labels(*self._labels, state)
@@ -126,7 +133,7 @@ class Outbox:
         while not self._stop.is_set():
             consumer = self._consumer()
             try:
-                consumer.subscribe([ALERTS], listener=_Assignment(self, consumer))
+                consumer.subscribe([ALERTS, CALLS], listener=_Assignment(self, consumer))
                 await consumer.start()
                 self._on_kafka(True)
                 failures = 0
@@ -169,7 +176,8 @@ class Outbox:
         for record in records:
             window.add(record.offset)
             try:
-                notification = decode_notification(record.value or b"", record.timestamp / 1000.0)
+                arrived_at = record.timestamp / 1000.0
+                notification = decode_notification(record.value or b"", arrived_at, call=record.topic == CALLS)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 log.error("not_an_alert", partition=record.partition, offset=record.offset, reason=str(error))
                 self._metrics.counter("biotwin_quarantined_total").labels("bad_record").inc()
@@ -254,6 +262,7 @@ class Outbox:
             return None
         outcome = await self._channel.send(notification, lambda: self._sending(notification, attempt))
         if isinstance(outcome, Retry):
+            self.failing_since = self.failing_since or time.time()
             # Several that fail together count as one failure.
             self._failures += time.monotonic() >= self._next_at
             delay = self._backoff.delay_s(self._failures, random.random(), outcome.asked_s)
@@ -261,6 +270,7 @@ class Outbox:
             log.warning("not_delivered", subscription=self.subscription.name, reason=outcome.detail, retry_s=delay)
         else:
             self._failures = 0
+            self.failing_since, self.proved = None, True
         return outcome
 
     def _sending(self, notification: Notification, attempt: int) -> None:

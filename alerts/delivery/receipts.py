@@ -22,7 +22,7 @@ MOST_DETAIL = 200
 AnswerState = Literal["failed", "delivered", "read", "declined", "accepted"]
 
 
-class Reference(msgspec.Struct, frozen=True):
+class Reference(msgspec.Struct, frozen=True, omit_defaults=True):
     """Names a notification, and its patient: what a receiver's answer has to say what it is about.
 
     What comes back is not trusted: nothing that is no id and no pseudonym passes into Kafka.
@@ -33,6 +33,7 @@ class Reference(msgspec.Struct, frozen=True):
     transition: ConditionState
     stage: Stage
     sequence: Annotated[int, msgspec.Meta(ge=0)]
+    call: Annotated[str, msgspec.Meta(pattern="^[0-9-]{0,32}$")] = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -53,13 +54,7 @@ def channel_of(subscription: AnySubscription) -> str:
 
 def reference_of(notification: Notification) -> Reference:
     """How an answer names this notification."""
-    return Reference(
-        patient=notification.alert.patient,
-        alert=notification.alert.id,
-        transition=notification.alert.transition,
-        stage=notification.alert.stage,
-        sequence=notification.alert.sequence,
-    )
+    return Reference(patient=notification.alert.patient, **notification.key._asdict())
 
 
 def receipt(
@@ -78,6 +73,7 @@ def receipt(
         t=t,
         attempt=attempt,
         detail=" ".join(detail.split())[:MOST_DETAIL],
+        call=about.call,
     )
 
 

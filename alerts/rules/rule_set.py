@@ -30,6 +30,13 @@ DERIVED_CHANNELS: frozenset[str] = frozenset(
         "symptom_chest_pain",
         "symptom_syncope",
         "symptom_other",
+        "heart_rate_steady",
+        "respiratory_rate_steady",
+        "spo2_steady",
+        "news2_steady",
+        "heart_rate_below_usual",
+        "spo2_below_usual",
+        "deterioration",
     }
 )
 """What the twin estimates beyond the signals themselves; `docs/rules.md` says what each one means."""
@@ -122,6 +129,9 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limit: str = ""
     limit_offset: float = 0.0
     limit_required: bool = False
+    onset_area: float = 0.0
+    hold_s: float = 0.0
+    suppressed_by: tuple[str, ...] = ()
     latching: bool = False
     re_alarm_after_s: float | None = None
     escalate_after_s: float | None = None
@@ -131,10 +141,14 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
         for name in ("threshold", "limit_offset"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"field {name}: must be a finite number")
-        for name in ("onset_delay_s", "clear_delay_s", "hysteresis", "update_step"):
+        for name in ("onset_delay_s", "clear_delay_s", "hysteresis", "update_step", "onset_area", "hold_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"field {name}: must be a finite number of at least 0, got {value:g}")
+        if self.onset_area and not self.onset_delay_s:
+            raise ValueError("field onset_area: shortens onset_delay_s, which must be above 0")
+        if self.id in self.suppressed_by:
+            raise ValueError("field suppressed_by: a rule cannot suppress itself")
         if self.limit and self.limit not in LIMITS:
             raise ValueError(f'field limit: unknown personal limit "{self.limit}"; known: {", ".join(LIMITS)}')
         if self.limit_required and not self.limit:
@@ -173,6 +187,8 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
             limit=self.limit,
             limit_offset=self.limit_offset,
             limit_required=self.limit_required,
+            onset_area=self.onset_area,
+            hold_s=self.hold_s,
         )
 
 
@@ -244,6 +260,9 @@ def parse_rules(toml: bytes, at: float, name: str = "rules", channels: frozenset
     for rule in rules:
         if channels is not None and rule.channel not in channels:
             raise RuleError(f'{name}: rule "{rule.id}": field channel: unknown channel "{rule.channel}"')
+        for parent in rule.suppressed_by:
+            if parent not in {other.id for other in rules}:
+                raise RuleError(f'{name}: rule "{rule.id}": field suppressed_by: no rule "{parent}"')
     _refuse_overlaps((*rules, *notices), name)
     in_force = RuleSet(
         tuple(rule for rule in rules if rule.in_force(at)), tuple(notice for notice in notices if notice.in_force(at))

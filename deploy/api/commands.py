@@ -12,7 +12,17 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from contracts.command import ALARM_OFF_MAX_S, AlarmOff, Bind, Command, Limits, Unbind
+from contracts.command import (
+    ALARM_OFF_MAX_S,
+    AlarmOff,
+    Bind,
+    Command,
+    HandOverRole,
+    Limits,
+    RoleCommand,
+    TakeRole,
+    Unbind,
+)
 from contracts.configuration import Kafka
 from contracts.topics import COMMANDS
 from deploy.errors import UserError
@@ -94,7 +104,9 @@ def check(command: Command) -> None:
         raise CommandError("author: say who decides this")
     if isinstance(command, Bind | Unbind):
         _matches(command.device, _DEVICE, "device")
-    if not isinstance(command, Unbind):
+    if isinstance(command, RoleCommand):
+        _check_role(command)
+    elif not isinstance(command, Unbind):
         _matches(command.patient, _PSEUDONYM, "patient")
     for name in ("until", "expires_at"):
         end = getattr(command, name, None)
@@ -114,6 +126,15 @@ def check(command: Command) -> None:
         _check_limits(command)
     if isinstance(command, AlarmOff):
         _check_alarm_off(command)
+
+
+def _check_role(command: RoleCommand) -> None:
+    """Whoever is on call stands in Kafka by the name of an account: a blank in it would be a person's own name."""
+    _matches(command.role, _PSEUDONYM, "role")
+    if isinstance(command, TakeRole):
+        _matches(command.author, _PSEUDONYM, "author")
+    if isinstance(command, HandOverRole):
+        _matches(command.to, _PSEUDONYM, "to")
 
 
 def _check_alarm_off(command: AlarmOff) -> None:
@@ -147,7 +168,9 @@ def _time(t: float, name: str) -> None:
 
 
 def key_of(command: Command) -> bytes:
-    """The record's key: the device for bind and unbind, else the patient."""
+    """The record's key: the device for bind and unbind, the role for who is on call, else the patient."""
+    if isinstance(command, RoleCommand):
+        return command.role.encode()
     return (command.device if isinstance(command, Bind | Unbind) else command.patient).encode()
 
 

@@ -14,8 +14,6 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
-from hashlib import sha256
-from hmac import compare_digest
 from typing import Any, get_args
 from urllib.parse import unquote
 
@@ -31,6 +29,7 @@ from contracts.command import AlertCommand
 from contracts.configuration import Configuration
 from deploy.api.commands import KINDS, MAX_REASON, CommandError, NotSentError, build, send, tag_of
 from deploy.api.schema import command_schema
+from deploy.api.tokens import TokenHolders
 
 MAX_BODY_BYTES = 65_536
 AUTHOR_HEADER = "biotwin-author"
@@ -63,7 +62,7 @@ class _CommandApi:
     def __init__(self, configuration: Configuration, clock: Callable[[], float]) -> None:
         self._configuration = configuration
         self._clock = clock
-        self._holders = [(sha256(token.encode()).digest(), name) for token, name in configuration.tokens.items()]
+        self._holders = TokenHolders(configuration.tokens)
         console = configuration.console
         self._takes_names = not self._holders and not console.token and is_loopback(console.host)
 
@@ -118,17 +117,7 @@ class _CommandApi:
         if alerts and self._takes_names:
             name = unquote(request.headers.get(AUTHOR_HEADER, "")).strip()
             return name if name.isprintable() and 0 < len(name) <= MAX_REASON else None
-        return self._holder(request.headers.get("authorization", ""))
-
-    def _holder(self, header: str) -> str | None:
-        """The holder of the token in the header. Every known token is compared, each in constant time."""
-        scheme, _, token = header.partition(" ")
-        given = sha256(token.strip().encode("utf-8", "replace")).digest()
-        found = None
-        for known, name in self._holders:
-            if compare_digest(known, given):
-                found = name
-        return found if scheme.lower() == "bearer" else None
+        return self._holders.holder(request.headers.get("authorization", ""))
 
     @staticmethod
     def _directory_fields(kind: str, fields: dict[str, Any]) -> DirectoryFields | None:

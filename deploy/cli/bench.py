@@ -44,6 +44,30 @@ def kills(
 
 
 @app.command()
+def alerts(
+    subscribers: Annotated[int, typer.Option(min=1, help="SSE subscribers of the console.")] = 500,
+    mqtt: Annotated[int, typer.Option(min=1, help="MQTT subscribers.")] = 50,
+    stalled: Annotated[int, typer.Option(min=0, help="Of each, so many stop reading.")] = 1,
+    alerts: Annotated[int, typer.Option(min=1, help="Alerts to measure.")] = 200,
+    rate: Annotated[float, typer.Option(help="Alerts a second, in the mean.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="Draws the times of the alerts.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else on standard output.")] = False,  # noqa: ARG001 - the result is JSON either way
+    report: Report = None,
+) -> None:
+    """Alerts to many subscribers, one of each kind stalled: how soon the others have them."""
+    from deploy.configuration import load_configuration
+    from deploy.process import configure_logging
+    from loadtest.fan_out import FanOutPlan, run_fan_out
+
+    configure_logging("bench", "WARNING")
+    plan = FanOutPlan(subscribers=subscribers, mqtt=mqtt, stalled=stalled, alerts=alerts, rate_per_s=rate, seed=seed)
+    result = run_fan_out(load_configuration(), plan, lambda text: typer.echo(text, err=True))
+    _show(result, report)
+    if not result["complete"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def fuzz(
     payloads: Annotated[int, typer.Option(min=1, help="Payloads.")] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same payloads.")] = 1,

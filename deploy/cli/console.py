@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,7 @@ def console(
     from deploy.api.http import command_routes
     from deploy.configuration import load_configuration
     from deploy.errors import UserError
+    from deploy.fhir.api import fhir_routes
     from deploy.process import configure_logging, run, serve_metrics
 
     given = {"console.host": host, "console.port": port, "console.token": token}
@@ -53,6 +55,7 @@ def console(
                 metrics,
                 stop,
                 routes=command_routes(configuration),
+                routes_of=partial(fhir_routes, configuration),
                 history=history_in(configuration.history.directory),
                 listening=listening,
             )

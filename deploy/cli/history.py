@@ -1,4 +1,4 @@
-"""`biotwin history`: write telemetry, twins and alerts as Parquet files."""
+"""`biotwin history`: write telemetry, twins, alerts and their journal as Parquet files."""
 
 from __future__ import annotations
 

@@ -75,16 +75,11 @@ def _configured() -> Path | None:
 
 
 def _load(file: Path | None, at: str) -> RuleSet:
-    from alerts.rules import RuleError, default_rules, parse_rules
     from deploy.errors import UserError
+    from deploy.rule_files import read_rules
 
     try:
         moment = datetime.combine(date.fromisoformat(at), datetime.min.time(), UTC).timestamp() if at else time.time()
     except ValueError as error:
         raise UserError(f"--at {at}: takes a day as YYYY-MM-DD") from error
-    try:
-        return default_rules(moment) if file is None else parse_rules(file.read_bytes(), moment, str(file))
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from error
-    except RuleError as error:
-        raise UserError(str(error)) from error
+    return read_rules(file, moment)

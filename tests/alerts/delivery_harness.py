@@ -58,11 +58,13 @@ async def until(holds: Callable[[], Any], limit_s: float = 60.0) -> None:
             await asyncio.sleep(0.02)
 
 
-async def produce(configuration: Configuration, values: Sequence[tuple[bytes | None, bytes]]) -> None:
+async def produce(
+    configuration: Configuration, values: Sequence[tuple[bytes | None, bytes]], topic: str = ALERTS
+) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=configuration.kafka.bootstrap, linger_ms=5)
     await producer.start()
     try:
-        sent = [await producer.send(ALERTS, value, key=key) for key, value in values]
+        sent = [await producer.send(topic, value, key=key) for key, value in values]
         await asyncio.gather(*sent)
     finally:
         await producer.stop()
@@ -116,6 +118,7 @@ def deliver_process(configuration: Configuration, data: Path) -> Iterator[subpro
         "BIOTWIN_SMTP__PORT": str(configuration.smtp.port),
         "BIOTWIN_SMTP__TLS": configuration.smtp.tls,
         "BIOTWIN_SUBSCRIPTIONS": msgspec.json.encode(configuration.subscriptions).decode(),
+        "BIOTWIN_ESCALATION": msgspec.json.encode(configuration.escalation).decode(),
         "BIOTWIN_CONSOLE__DIRECTORY": str(data / "directory.sqlite"),
         "BIOTWIN_INGEST__RECONNECT_MIN_S": str(configuration.ingest.reconnect_min_s),
         "BIOTWIN_INGEST__RECONNECT_MAX_S": str(configuration.ingest.reconnect_max_s),

@@ -33,6 +33,7 @@ from contracts.command import (
     AlarmResume,
     AlertCommand,
     AudioPause,
+    Feedback,
 )
 from contracts.condition import Alert, AlertState, ConditionState, Kind, Priority, Provenance, Stage
 
@@ -113,6 +114,10 @@ def off(command_id: str = "c1", alert_id: str = "a", until: float = 1000.0) -> A
 
 def resume(command_id: str = "c1", alert_id: str = "a") -> AlarmResume:
     return AlarmResume(id=command_id, t=0.0, author="nurse-1", patient="p1", alert=alert_id)
+
+
+def feedback(command_id: str = "c1", alert_id: str = "a", author: str = "nurse-2", useful: bool = True) -> Feedback:
+    return Feedback(id=command_id, t=0.0, author=author, patient="p1", alert=alert_id, useful=useful)
 
 
 def outline(written: Iterable[SignalTransition]) -> list[tuple[str, str, float]]:
@@ -390,6 +395,21 @@ def test_what_was_done_about_a_notice_holds_for_the_settled_alert_of_another_id(
     assert set(signals.standing) == {"b"}
 
 
+def test_what_people_think_of_an_alert_is_journalled_and_changes_nothing_about_it() -> None:
+    held: Log = [(1.0, alert()), (2.0, acknowledge())]
+    before, _ = fold(held)
+    _, written = fold([*held, (3.0, feedback("c2", useful=False)), (4.0, alert("clear")), (9.0, feedback("c3"))])
+    assert [(one.event, one.from_, one.to, one.actor, one.holder, one.announced_t) for one in written[1:]] == [
+        ("acknowledge", "on", "acknowledged", "nurse-1", "nurse-1", 1.0),
+        ("marked_not_useful", "acknowledged", "acknowledged", "nurse-2", "nurse-1", 1.0),
+        ("condition_cleared", "acknowledged", "inactive", "system", "", 1.0),
+        ("marked_useful", "inactive", "inactive", "nurse-2", "", 1.0),
+    ]
+    assert {one.answered_t for one in written} == {None, 2.0}
+    with_feedback, _ = fold([*held, (3.0, feedback("c2"))])
+    assert msgspec.structs.replace(with_feedback.standing["a"], sequence=2) == before.standing["a"]
+
+
 def test_a_past_event_has_no_signal() -> None:
     assert fold([(1.0, alert(rule="past-event", priority="none", kind="advisory", state="cleared"))])[1] == []
 
@@ -460,6 +480,7 @@ def logs(draw: st.DrawFn) -> Log:
                 pause(command_id, alert_id),
                 off(command_id, alert_id, until),
                 resume(command_id, alert_id),
+                feedback(command_id, alert_id, useful=draw(st.booleans())),
             ]
             steps.append((clock, draw(st.sampled_from(acts))))
     return steps

@@ -565,9 +565,31 @@ async def test_an_alert_is_put_off_for_a_reason_and_everything_done_is_told(
     await expect(card.locator(".signal-words")).to_have_text(
         re.compile(r"^Off by Dr\. Okafor until \d\d:\d\d:\d\d: suction$")
     )
-    await expect(card.get_by_role("button")).to_have_text(["Resume", "Acknowledge"])
+    await expect(card.locator(".signal").get_by_role("button")).to_have_text(["Resume", "Acknowledge"])
     await card.locator("summary", has_text="Who did what, 2 entries").click()
     await expect(card.locator(".history li strong").last).to_have_text(re.compile("^Put off by Dr. Okafor until"))
+
+
+async def test_one_tap_says_whether_an_alert_was_useful(page: Page, console: Console, bootstrap: str) -> None:
+    now = time.time()
+    raised = low_saturation("p-1", now)
+    await write(bootstrap, [raised, signal(raised, "condition_onset", "on", 1, t=now)])
+    await page.goto(f"{console.url}/patients/p-1")
+    await live(page)
+    card = page.locator("#active .alert-card")
+    await card.get_by_role("button", name="Not useful").click()
+    await page.keyboard.type("nurse-1")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#say-later")).to_contain_text("Found not useful by nurse-1: sent.")
+    (command,) = await commands_in(bootstrap)
+    assert (command["kind"], command["useful"], command["author"]) == ("feedback", False, "nurse-1")
+    said = signal(raised, "marked_not_useful", "on", 2, t=now + 3, actor="nurse-1")
+    await write(bootstrap, [said])
+    await card.locator("summary", has_text="Who did what, 2 entries").click()
+    await expect(card.locator(".history li strong").last).to_have_text("Found not useful by nurse-1")
+    await expect(card.locator(".signal-words")).to_have_text("Not acknowledged")
+    await card.get_by_role("button", name=re.compile("^Useful")).click()
+    await until(lambda: _is(_kinds(bootstrap), ["feedback", "feedback"]))
 
 
 async def _kinds(bootstrap: str) -> list[str]:

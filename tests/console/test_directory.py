@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sqlite3
 import subprocess
 import sys
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
 from alerts.console.directory import Directory, Entry
+
+DIRECTORIES = 100
 
 
 def test_an_entry_is_kept_replaced_and_removed(tmp_path: Path) -> None:
@@ -29,8 +33,9 @@ def test_an_entry_is_kept_replaced_and_removed(tmp_path: Path) -> None:
 def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     path = tmp_path / "directory.sqlite"
     directory = Directory(path)
-    directory.put(Entry("p-1", "Åse Ødegård"))
+    directory.put(Entry("p-0"))
     path.chmod(0o666)
+    directory.put(Entry("p-1", "Åse Ødegård"))
     with sqlite3.connect(path) as reader:  # an open reader keeps the write-ahead log in place
         reader.execute("SELECT * FROM patient").fetchall()
         directory.put(Entry("p-2", "Olu Adeyemi"))
@@ -69,3 +74,23 @@ def test_processes_write_at_once(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(path), str(number)]) for number in range(3)]
     assert [process.wait(60) for process in writers] == [0, 0, 0]
     assert len(Directory(path).all()) == 150
+
+
+def test_many_processes_may_make_one_directory_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(4, timeout=30)
+    makers = [context.Process(target=_make_directories, args=(tmp_path, number, together)) for number in range(4)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert [maker.exitcode for maker in makers] == [0] * 4
+    made = [Directory(tmp_path / f"{number}.sqlite") for number in range(DIRECTORIES)]
+    assert {len(directory.all()) for directory in made} == {4}
+    assert {file.suffix for file in tmp_path.iterdir()} == {".sqlite"}
+
+
+def _make_directories(folder: Path, maker: int, together: Barrier) -> None:
+    for number in range(DIRECTORIES):
+        together.wait()
+        Directory(folder / f"{number}.sqlite").put(Entry(f"p-{maker}"))

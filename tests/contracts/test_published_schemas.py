@@ -15,9 +15,12 @@ import pytest
 
 from alerts.delivery.notification import decode_notification
 from alerts.delivery.receipts import receipt, reference_of
+from alerts.on_call import OnCallTable
 from contracts.canonical import canonical_bytes
-from contracts.condition import Alert
+from contracts.command import HandOverRole, ReleaseRole, TakeRole
+from contracts.condition import Alert, to_builtins
 from contracts.configuration import Configuration, EmailSubscription, WebhookSubscription
+from contracts.escalation import Call
 from contracts.topics import ALERTS, CONDITIONS, JOURNAL, QUARANTINE, TELEMETRY, TWIN
 from deploy.schemas import SCHEMAS, schema, schema_bytes
 from loadtest.pipeline import Pipeline
@@ -86,8 +89,33 @@ def records() -> dict[str, list[bytes]]:
     }
     for name, outputs in written.items():
         found[name] = [output.value for output in outputs if output.value is not None]
+    found["call"] = list(calls(found["alert"][0]))
+    found["on-call"] = list(shifts())
     found["receipt"] = list(receipts(found["alert"][0]))
     return found
+
+
+def calls(value: bytes) -> Iterator[bytes]:
+    """A call of the role's holder, and one of a subscription."""
+    alert = msgspec.json.decode(value)
+    step = {"chain": "high", "round": 1, "step": 1, "because": "nobody answered in time", "t": START}
+    role = step | {"subscription": "phone", "role": "ward-nurse-3-west", "holder": "nurse-a"}
+    for escalated in (role, step | {"subscription": "security", "step": 2}):
+        yield canonical_bytes(to_builtins(msgspec.convert(alert | {"escalated": escalated}, Call)))
+
+
+def shifts() -> Iterator[bytes]:
+    """A role that is taken, handed over until a time, and released."""
+    table = OnCallTable()
+    role = "ward-nurse-3-west"
+    for command in (
+        TakeRole(id="c1", t=START, author="nurse-a", role=role),
+        HandOverRole(id="c2", t=START + 10, author="nurse-a", role=role, to="nurse-b", until=START + 30),
+        ReleaseRole(id="c3", t=START + 20, author="charge-nurse", role=role),
+    ):
+        value = table.apply(command, command.t + 0.1)
+        assert value is not None
+        yield value
 
 
 def receipts(value: bytes) -> Iterator[bytes]:

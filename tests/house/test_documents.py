@@ -16,7 +16,7 @@ from contracts.quarantine import Reason
 from contracts.topics import TOPICS
 from deploy.cli import COMMANDS, load_command
 from deploy.configuration_document import configuration_document
-from deploy.kafka.jars import KAFKA_VERSION, locked_jars
+from deploy.jars import FHIR_VALIDATOR, KAFKA, locked_jars
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -165,8 +165,10 @@ def test_every_dependency_is_explained() -> None:
     page = WRITTEN["docs/dependencies.md"]
     names = [re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0] for requirement in wanted]
     assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", page)] == []
-    size = sum(jar.size for jar in locked_jars()) / 1e6
-    assert f"Apache Kafka {KAFKA_VERSION} | {len(locked_jars())} jars, {size:.0f} MB" in page
+    for program in (KAFKA, FHIR_VALIDATOR):
+        jars = locked_jars(program)
+        size = sum(jar.size for jar in jars) / 1e6
+        assert f"{program.title} {program.version} | {len(jars)} jars, {size:.0f} MB" in page
 
 
 def test_every_decision_is_listed_and_complete() -> None:

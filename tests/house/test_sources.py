@@ -72,6 +72,6 @@ def test_every_dependency_is_locked_with_hashes() -> None:
     lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").lower()
     extras = [item for items in project["project"].get("optional-dependencies", {}).values() for item in items]
     for requirement in [*project["project"]["dependencies"], *extras, *project["dependency-groups"]["dev"]]:
-        name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+        name = re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower())
         entry = re.search(rf"^{re.escape(name)}==[^\n]*\\\n\s+--hash=sha256:", lock, re.MULTILINE)
         assert entry, f"{name} is not in requirements.lock: make lock"

@@ -33,6 +33,7 @@ from ingest.bindings import BindingTable
 from ingest.core import IngestCore
 
 NOW = 1_763_900_000.0
+ROLE_KINDS = ("take_role", "hand_over_role", "release_role")
 EXAMPLES: dict[str, dict[str, Any]] = {
     "bind": {"device": "chest-1", "patient": "p1"},
     "unbind": {"device": "chest-1"},
@@ -45,6 +46,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "audio_pause": {"patient": "p1", "duration_s": 60},
     "alarm_off": {"patient": "p1", "alert": "9409b1f2be48937f", "expires_at": NOW + 900, "reason": "suction"},
     "alarm_resume": {"patient": "p1", "alert": "9409b1f2be48937f"},
+    "feedback": {"patient": "p1", "alert": "9409b1f2be48937f", "useful": False, "reason": "artefact"},
+    "take_role": {"role": "ward-nurse", "until": NOW + 28_800},
+    "hand_over_role": {"role": "ward-nurse", "to": "nurse-7"},
+    "release_role": {"role": "ward-nurse"},
 }
 
 
@@ -54,12 +59,13 @@ def test_there_is_an_example_of_every_kind() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_command_matches_its_published_schema_and_is_keyed_by_what_it_concerns(kind: str) -> None:
-    command = build(kind, EXAMPLES[kind], author="Dr. Example", now=NOW)
+    command = build(kind, EXAMPLES[kind], author="dr.example", now=NOW)
     encoded = msgspec.json.encode(command)
     jsonschema.validate(orjson.loads(encoded), command_schema())
     assert msgspec.json.decode(encoded, type=Command) == command
-    assert (command.t, command.author) == (NOW, "Dr. Example")
-    assert key_of(command) == (b"chest-1" if kind in {"bind", "unbind"} else b"p1")
+    assert (command.t, command.author) == (NOW, "dr.example")
+    concerned = {"bind": "chest-1", "unbind": "chest-1"} | dict.fromkeys(ROLE_KINDS, "ward-nurse")
+    assert key_of(command) == concerned.get(kind, "p1").encode()
 
 
 def test_published_schema_is_that_of_the_types() -> None:
@@ -85,6 +91,8 @@ def test_published_schema_is_that_of_the_types() -> None:
         ("discharge", {"patient": "p1", "t": 12}, "t"),
         ("acknowledge", {"patient": "p1"}, "alert"),
         ("acknowledge", {"patient": "p1", "alert": "the first"}, "alert"),
+        ("feedback", {"patient": "p1", "alert": "a"}, "useful"),
+        ("feedback", {"patient": "p1", "alert": "", "useful": True}, "alert"),
         ("audio_pause", {"patient": "p1", "duration_s": 121}, "duration_s"),
         ("audio_pause", {"patient": "p1", "duration_s": 0}, "duration_s"),
         ("alarm_off", {"patient": "p1", "alert": "a", "expires_at": NOW + 60}, "reason"),
@@ -192,6 +200,9 @@ def test_without_tokens_on_loopback_a_stated_name_signs_acts_about_alerts_and_no
     assert ask(unlocked, "GET", "/api/author", headers=stated).json() == {"asks": "name", "author": "Jörg Brandt"}
     assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers=stated).status_code == 503
     assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act).status_code == 401
+    opinion = EXAMPLES["feedback"]
+    assert ask(unlocked, "POST", "/api/commands/feedback", json=opinion, headers=stated).status_code == 503
+    assert ask(unlocked, "POST", "/api/commands/feedback", json=opinion).status_code == 401
     for name in ("", "%20", "a%0Ab", "x" * 201):
         assert (
             ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers={"Biotwin-Author": name}).status_code
@@ -235,9 +246,13 @@ def test_command_line_sends_commands_and_fills_the_directory(configuration: Conf
     until = str(time.time() + 900)
     invoke(configuration, "alerts", "off", "p1", "9409b1f2be48937f", "--until", until, "--reason", "suction")
     invoke(configuration, "alerts", "resume", "p1", "9409b1f2be48937f")
+    invoke(configuration, "alerts", "not-useful", "9409b1f2be48937f", "--patient", "p1", "--reason", "artefact")
+    invoke(configuration, "oncall", "take", "ward-nurse", "--author", "nurse-3")
+    invoke(configuration, "oncall", "hand-over", "ward-nurse", "nurse-7")
+    invoke(configuration, "oncall", "release", "ward-nurse")
     by_kind = {command.__struct_config__.tag: command for command in commands_in(configuration)}
     assert set(by_kind) == set(KINDS)
-    assert {command.author for command in by_kind.values()} == {"Dr. Example"}
+    assert {command.author for command in by_kind.values()} == {"Dr. Example", "nurse-3"}
     assert by_kind["admit"].id == "a"
     assert by_kind["bind"].t == 1_769_868_300.0
     assert isinstance(by_kind["limits"], Limits)

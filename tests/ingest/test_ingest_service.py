@@ -130,6 +130,47 @@ def expected(count: int, device_count: int = len(DEVICES)) -> set[tuple[str, int
     return {(device, seq) for device in DEVICES[:device_count] for seq in range(count)}
 
 
+async def test_observations_and_data_points_arrive_and_names_do_not(configuration: Configuration) -> None:
+    await bind_devices(configuration)
+    name = "Jane Roe"
+    observation = {
+        "resourceType": "Observation",
+        "status": "final",
+        "subject": {"display": name},
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4", "display": name}]},
+        "effectiveDateTime": "2025-11-23T12:13:20Z",
+        "valueQuantity": {"value": 72, "unit": "/min", "system": "http://unitsofmeasure.org", "code": "/min"},
+    }
+    point = {
+        "header": {"user_id": name, "schema_id": {"namespace": "omh", "name": "heart-rate", "version": "2.0"}},
+        "body": {
+            "heart_rate": {"value": 73, "unit": "beats/min"},
+            "effective_time_frame": {"date_time": "2025-11-23T12:13:21Z"},
+        },
+    }
+    payloads = [observation, point, observation | {"status": "cancelled"}, {"resourceType": "Patient", "name": name}]
+    async with running(configuration) as service:
+        mqtt = configuration.mqtt
+        async with aiomqtt.Client(mqtt.host, mqtt.port) as client:
+            topic = f"biotwin/v1/{configuration.site}/{DEVICES[0]}/app"
+            for payload in (*payloads, observation):  # the last is a repeat
+                await client.publish(topic, orjson.dumps(payload), qos=1)
+        await eventually(lambda: service.writer.records_acknowledged == 5, "all are in Kafka")
+    telemetry = await read_all(configuration, TELEMETRY)
+    taken = [orjson.loads(record.value) for record in telemetry]
+    assert [(one["session"], one["v"]) for one in taken] == [
+        ("fhir", {"heart_rate": 72}),
+        ("openmhealth", {"heart_rate": 73}),
+        ("fhir", {"heart_rate": 72}),
+    ]
+    assert taken[0]["seq"] == taken[2]["seq"]
+    quarantined = await read_all(configuration, QUARANTINE)
+    refused = [msgspec.json.decode(record.value, type=Quarantined) for record in quarantined]
+    assert [one.reason for one in refused] == [Reason.NO_VALUE, Reason.BAD_FIELD]
+    written = [part for record in (*telemetry, *quarantined) for part in (record.key, record.value, *record.headers)]
+    assert name not in f"{written}{[one.payload() for one in refused]}"
+
+
 async def test_readings_arrive_once_by_patient_and_what_is_refused_stands_in_quarantine(
     configuration: Configuration,
 ) -> None:

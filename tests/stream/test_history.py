@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from contracts import topics
 from stream.history_files import SegmentMissingError, merge_backwards, segment_path, segments, write_segment
-from stream.history_reader import read_history
+from stream.history_reader import read_history, read_log
 from stream.history_rows import table
 
 
@@ -294,3 +294,22 @@ async def test_rows_deleted_before_their_commit_are_read_from_kafka_again(ward: 
     await ward.until(lambda: visible(400), 60.0)
     found = read_history(sink.history, topics.TELEMETRY)
     assert found["seq"].to_pylist() == list(range(400))
+
+
+def test_the_log_is_read_again_in_its_order_with_the_commands_from_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.history_reader.LOG_OFFSETS_AT_ONCE", 3)
+
+    def command(offset: int) -> Record:
+        body = {"kind": "command", "received_at": 1000.5 + offset, "command": {"kind": "admit", "t": 1.0, "id": "c"}}
+        return Record(topics.TELEMETRY, 0, offset, 2_000_000, b"p2", orjson.dumps(body))
+
+    tick = Record(topics.TELEMETRY, 0, 8, 2_000_000, None, b'{"kind":"tick","t":1008.2}')
+    log = [command(0), *(reading(offset, f"p{offset % 3}") for offset in range(1, 8)), tick, reading(9)]
+    write(tmp_path, log, 0)
+    write(tmp_path, log[5:8], 5)  # a merge that was killed before it removed the merged file
+    found = list(read_log(tmp_path, since=1004.0, until=1009.0))
+    assert [row.value for row in found] == [log[offset].value for offset in (0, 4, 5, 6, 7, 8)]
+    assert [row.key for row in found] == [b"p2", b"p1", b"p2", b"p0", b"p1", None]
+    assert list(read_log(tmp_path / "nothing", 0.0, 1.0)) == []

@@ -16,7 +16,7 @@ from twin_state.batch import Float, Int
 from twin_state.compiled import compiled, inlined
 from twin_state.constants import Constants
 from twin_state.models import patient
-from twin_state.models.latest import channel_fresh, channel_value, set_channel, unset_channel
+from twin_state.models.latest import channel_fresh, channel_time, channel_value, set_channel, unset_channel
 
 INPUTS: tuple[str, ...] = (
     "respiratory_rate",
@@ -41,6 +41,14 @@ REASONS: tuple[str, ...] = (
 LEAST_INPUTS_FOR_GREATEST = 5
 """The greatest possible score is offered to rules only when this many inputs are known: with fewer it would be high
 for every healthy patient with one sensor."""
+
+
+HELD_S = 43_200.0
+"""So long an input that is no longer measured keeps its last points for what must fall before an alarm clears: the
+longest interval that the chart allows between observations."""
+
+HELD_TOTAL, HELD_SINGLE = 4, 5
+"""Columns: the least total, and whether one input alone scores 3, with the last points of what is missing."""
 
 
 @inlined
@@ -140,14 +148,18 @@ def _reason(k: Constants, f: Float) -> int:
 
 
 @inlined
-def _known(k: Constants, f: Float, special: int, t: float) -> bool:
-    return k.special[special] >= 0 and channel_fresh(k, f, k.special[special], t)
+def _known(k: Constants, f: Float, channel: int, t: float, held: bool) -> bool:
+    """Whether an input has a value that counts at `t`; `held`: also one past its validity, up to `HELD_S`."""
+    if channel < 0:
+        return False
+    measured = channel_time(k, f, channel)
+    return channel_fresh(k, f, channel, t) or (held and measured > 0.0 and t - measured <= HELD_S)
 
 
 @inlined
-def _value(k: Constants, f: Float, special: int) -> float:
+def _value(k: Constants, f: Float, channel: int) -> float:
     """An input's value; meaningless unless `_known`."""
-    return channel_value(k, f, k.special[special]) if k.special[special] >= 0 else 0.0
+    return channel_value(k, f, channel) if channel >= 0 else 0.0
 
 
 @inlined
@@ -163,40 +175,55 @@ def _add(
 
 
 @compiled
+def total_of(
+    k: Constants, f: Float, t: float, respiration_channel: int, spo2_channel: int, pulse_channel: int, held: bool
+) -> tuple[int, int, int, int, int]:
+    """(least, greatest, highest of one input, inputs known, inputs missing) as of `t` (s), with respiration, SpO2 and
+    pulse from these channels; `held`: with the last points of what is no longer measured."""
+    oxygen_channel, consciousness_channel = k.special[c.SUPPLEMENTAL_OXYGEN], k.special[c.CONSCIOUSNESS]
+    systolic_channel, temperature_channel = k.special[c.SYSTOLIC], k.special[c.BODY_TEMPERATURE]
+    oxygen_known = _known(k, f, oxygen_channel, t, held)
+    oxygen = 0
+    if oxygen_known and _value(k, f, oxygen_channel) != 0.0:
+        oxygen = 1
+    scale = 2 if f[k.models[c.PATIENT, c.BASE] + patient.SPO2_SCALE] == 2.0 else 1
+    percent = _value(k, f, spo2_channel)
+    on_air, on_oxygen = spo2_points(percent, scale, 0), spo2_points(percent, scale, 1)
+    low, high = min(on_air, on_oxygen), max(on_air, on_oxygen)
+    if oxygen_known:
+        low = high = on_oxygen if oxygen == 1 else on_air
+    alert = 0 if _value(k, f, consciousness_channel) == 0.0 else 3
+    respiration = respiration_points(_value(k, f, respiration_channel))
+    systolic = systolic_points(_value(k, f, systolic_channel))
+    pulse = pulse_points(_value(k, f, pulse_channel))
+    temperature = temperature_points(_value(k, f, temperature_channel))
+
+    total = (0, 0, 0, 0, 0)
+    total = _add(total, 0, _known(k, f, respiration_channel, t, held), respiration, respiration, 3)
+    total = _add(total, 1, _known(k, f, spo2_channel, t, held), low, high, 3)
+    total = _add(total, 2, oxygen_known, 2 * oxygen, 2 * oxygen, 2)
+    total = _add(total, 3, _known(k, f, systolic_channel, t, held), systolic, systolic, 3)
+    total = _add(total, 4, _known(k, f, pulse_channel, t, held), pulse, pulse, 3)
+    total = _add(total, 5, _known(k, f, consciousness_channel, t, held), alert, alert, 3)
+    return _add(total, 6, _known(k, f, temperature_channel, t, held), temperature, temperature, 3)
+
+
+@compiled
 def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
     """Score the row as of `t` (s) and set the channels news2_low, news2_high and news2_single."""
     at = k.models[c.NEWS2_MODEL, c.BASE]
     reason = _reason(k, f)
     f[at + 1] = float(reason)
-    oxygen_known = _known(k, f, c.SUPPLEMENTAL_OXYGEN, t)
-    oxygen = 0
-    if oxygen_known and _value(k, f, c.SUPPLEMENTAL_OXYGEN) != 0.0:
-        oxygen = 1
-    scale = 2 if f[k.models[c.PATIENT, c.BASE] + patient.SPO2_SCALE] == 2.0 else 1
-    percent = _value(k, f, c.SPO2)
-    on_air, on_oxygen = spo2_points(percent, scale, 0), spo2_points(percent, scale, 1)
-    low, high = min(on_air, on_oxygen), max(on_air, on_oxygen)
-    if oxygen_known:
-        low = high = on_oxygen if oxygen == 1 else on_air
-    alert = 0 if _value(k, f, c.CONSCIOUSNESS) == 0.0 else 3
-    respiration = respiration_points(_value(k, f, c.RESPIRATORY_RATE))
-    systolic = systolic_points(_value(k, f, c.SYSTOLIC))
-    pulse = pulse_points(_value(k, f, c.HEART_RATE))
-    temperature = temperature_points(_value(k, f, c.BODY_TEMPERATURE))
-
-    total = (0, 0, 0, 0, 0)
-    total = _add(total, 0, _known(k, f, c.RESPIRATORY_RATE, t), respiration, respiration, 3)
-    total = _add(total, 1, _known(k, f, c.SPO2, t), low, high, 3)
-    total = _add(total, 2, oxygen_known, 2 * oxygen, 2 * oxygen, 2)
-    total = _add(total, 3, _known(k, f, c.SYSTOLIC, t), systolic, systolic, 3)
-    total = _add(total, 4, _known(k, f, c.HEART_RATE, t), pulse, pulse, 3)
-    total = _add(total, 5, _known(k, f, c.CONSCIOUSNESS, t), alert, alert, 3)
-    total = _add(total, 6, _known(k, f, c.BODY_TEMPERATURE, t), temperature, temperature, 3)
-    least, greatest, single, known, missing = total
+    breath, spo2, rate = k.special[c.RESPIRATORY_RATE], k.special[c.SPO2], k.special[c.HEART_RATE]
+    least, greatest, single, known, missing = total_of(k, f, t, breath, spo2, rate, False)
 
     f[at] = float(missing)
     f[at + 2] = float(least)
     f[at + 3] = float(greatest)
+    f[at + HELD_TOTAL], f[at + HELD_SINGLE] = float(least), 1.0 if single == 3 else 0.0
+    if missing != 0 and reason == APPLICABLE:
+        held = total_of(k, f, t, breath, spo2, rate, True)
+        f[at + HELD_TOTAL], f[at + HELD_SINGLE] = float(held[0]), 1.0 if held[2] == 3 else 0.0
     if reason != APPLICABLE or known == 0:
         unset_channel(k, f, k.signals + c.NEWS2_LOW)
         unset_channel(k, f, k.signals + c.NEWS2_HIGH)

@@ -20,6 +20,8 @@ const ACTS = {
   audio_pause: { word: "Pause audio", done: "Audio paused" },
   alarm_off: { word: "Off …", done: "Put off" },
   alarm_resume: { word: "Resume", done: "Resumed" },
+  useful: { word: "Useful", done: "Found useful", kind: "feedback", fields: { useful: true } },
+  not_useful: { word: "Not useful", done: "Found not useful", kind: "feedback", fields: { useful: false } },
 };
 
 /** Acts that make sense in a state of the signal; the first is the one a ward row offers. */
@@ -36,6 +38,15 @@ const OFFERED = {
 /** Buttons for an alert; none where its signal is not known (yet). `only` limits them to some acts. */
 export function actButtons(patient, alert, whom, only = null) {
   const offered = (OFFERED[alert.signal?.state] ?? []).filter((act) => !only || only.includes(act));
+  return buttons(offered, patient, alert, whom);
+}
+
+/** Buttons to say whether an alert was worth the interruption, while it stands and afterwards. */
+export function feedbackButtons(patient, alert, whom) {
+  return buttons(["useful", "not_useful"], patient, alert, whom);
+}
+
+function buttons(offered, patient, alert, whom) {
   return offered.map((act) =>
     el(
       "button",
@@ -173,10 +184,10 @@ async function perform(button) {
   if (asks === null) return refuse(button, "the console does not answer");
   if (asks === "nothing") return refuse(button, "acting needs named tokens, and none is configured here");
   if (!author && !(await askAuthor())) return button.focus();
-  const extra = act === "alarm_off" ? await askOff(button) : act === "audio_pause" ? { duration_s: PAUSE_S } : {};
+  const extra = act === "alarm_off" ? await askOff(button) : act === "audio_pause" ? { duration_s: PAUSE_S } : (ACTS[act].fields ?? {});
   if (!extra) return button.focus();
   setAttribute(button, "aria-disabled", "true");
-  const answer = await fetch(`/api/commands/${act}`, {
+  const answer = await fetch(`/api/commands/${ACTS[act].kind ?? act}`, {
     method: "POST",
     headers: { "Content-Type": "application/json", ...headersOf(stored()) },
     body: JSON.stringify({ patient, alert, ...extra }),

@@ -205,6 +205,8 @@ const SIGNAL_EVENTS = {
   audio_pause: "Audio paused",
   alarm_off: "Put off",
   alarm_resume: "Resumed",
+  marked_useful: "Found useful",
+  marked_not_useful: "Found not useful",
   inactivation_expired: "Pause over, announced again",
   re_alarm_due: "Still there, announced again",
   escalation_due: "Nobody answered, escalated",

@@ -163,7 +163,7 @@ export function announceSignals(before, row, who) {
   if (!before) return;
   const known = new Map(before.alerts.map((alert) => [alert.id, alert.signal?.sequence]));
   for (const alert of row.alerts) {
-    if (!alert.signal || !known.has(alert.id) || known.get(alert.id) === alert.signal.sequence) continue;
+    if (!alert.signal || alert.signal.event.startsWith("marked_") || !known.has(alert.id) || known.get(alert.id) === alert.signal.sequence) continue;
     const urgent = ["escalation_due", "re_alarm_due", "inactivation_expired", "priority_raised"].includes(alert.signal.event);
     announce(`${who}. ${alert.message} ${signalWords(alert.signal)}.`, urgent && alert.priority === "high" ? "assertive" : "polite");
   }

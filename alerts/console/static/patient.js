@@ -1,6 +1,6 @@
 // One patient: what is wrong and why, the values behind it, and how they came to be.
 
-import { actButtons, startActing } from "./acts.js";
+import { actButtons, feedbackButtons, startActing } from "./acts.js";
 import { Chart } from "./chart.js";
 import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
 import {
@@ -244,6 +244,7 @@ function alertCard(alert, open) {
     alert.standing && alert.signal
       ? el("p", { class: "signal" }, el("span", { class: "signal-words" }, sentence(signalWords(alert.signal))), " ", el("span", { class: "acts" }, actButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT }))))
       : null,
+    alert.signals.length ? el("p", { class: "feedback" }, "Was it useful? ", el("span", { class: "acts" }, feedbackButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT })))) : null,
     el("p", { class: "fine" }, `Onset measured ${clockTime(alert.onset_t)} · newest evidence received ${clockTime(alert.received_at)} · written ${clockTime(alert.applied_at)}`),
     disclosure(`${alert.id} evidence`, "Evidence", open, evidence(alert)),
     disclosure(`${alert.id} history`, `History, ${alert.transitions.length} ${alert.transitions.length === 1 ? "entry" : "entries"}`, open, history(alert)),

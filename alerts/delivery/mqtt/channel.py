@@ -45,6 +45,11 @@ def answer_topic(site: str) -> str:
     return f"biotwin/answers/v1/{site}"
 
 
+def presence_topic(site: str, name: str) -> str:
+    """Where a subscriber says that it is there: "online", retained, with "offline" as its last will."""
+    return f"biotwin/presence/v1/{site}/{name}"
+
+
 class StrictClient(aiomqtt.Client):
     """aiomqtt's client, for which a PUBLISH that the broker refuses is not delivered.
 
@@ -87,7 +92,9 @@ class MqttChannel:
         backoff: Backoff,
         on_connected: Callable[[bool], None],
         on_answer: OnAnswer,
+        on_presence: Callable[[str, bool], None],
     ) -> None:
+        self._on_presence = on_presence
         self._mqtt = mqtt
         self._site = site
         self._backoff = backoff
@@ -155,10 +162,14 @@ class MqttChannel:
         self._on_connected(True)
         self._connected.set()
         try:
+            await client.subscribe(presence_topic(self._site, "+"), qos=1)
             if self._protocol is aiomqtt.ProtocolVersion.V5:
                 await client.subscribe(answer_topic(self._site), qos=1)
             async for message in client.messages:
-                self._take_answer(message)
+                if message.topic.matches(presence_topic(self._site, "+")):
+                    self._on_presence(message.topic.value.rpartition("/")[2], message.payload == b"online")
+                else:
+                    self._take_answer(message)
         finally:
             session.ended.set()
             self._session = None

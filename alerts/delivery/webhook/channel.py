@@ -2,87 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from http import HTTPStatus
 
-import httpx
-import msgspec
-
-from alerts.delivery.channel import Declined, Delivered, Outcome, Retry, client_tls
+from alerts.delivery.channel import Outcome
+from alerts.delivery.http_post import IN_FLIGHT, HttpPost
 from alerts.delivery.notification import Notification
-from alerts.delivery.receipts import AnswerState, decode_answer
-from alerts.delivery.webhook.request import asked_s, headers
+from alerts.delivery.webhook.request import headers
 from contracts.configuration import WebhookSubscription
-
-IN_FLIGHT = 8
-MOST_ANSWER_BYTES = 4096
-
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each URL, and some receivers keep a secret in theirs
 
 
 class WebhookChannel:
-    """One receiver. Certificates are checked, redirects are not followed, proxies of the environment are not used.
-
-    Raises `OSError` for certificates that cannot be read.
-    """
+    """One receiver. Raises `OSError` for certificates that cannot be read."""
 
     in_flight = IN_FLIGHT
     ordered = True
 
     def __init__(self, subscription: WebhookSubscription, site: str) -> None:
-        self._subscription = subscription
+        self._secret = subscription.secret
         self._site = site
-        self._client = httpx.AsyncClient(
-            verify=client_tls(subscription.ca_file, f"subscriptions.{subscription.name}.ca_file"),
-            timeout=subscription.timeout_s,
-            limits=httpx.Limits(max_connections=IN_FLIGHT),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._http = HttpPost(subscription)
 
     async def run(self) -> None:
         """Keep the connections until cancelled."""
-        async with self._client:
-            await asyncio.Event().wait()
+        await self._http.run()
 
     async def send(self, notification: Notification, on_sending: Callable[[], None]) -> Outcome:
-        """One POST. A receiver that is away, overloaded (408, 429) or broken (5xx) is asked again; another refusal, and
-        a redirect, is final."""
+        """One POST, as `HttpPost` has it."""
         on_sending()
-        try:
-            # httpx counts its timeout from byte to byte; a receiver that trickles would hold us for ever.
-            async with asyncio.timeout(self._subscription.timeout_s), self._stream(notification) as response:
-                answer = await _answer(response)
-        except TimeoutError:
-            return Retry("no answer in time")
-        except httpx.HTTPError as error:
-            return Retry(f"{type(error).__name__} {error}")
-        status = response.status_code
-        said = f"HTTP {status}"
-        if response.is_success:
-            return Delivered(said, answer)
-        if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or response.is_server_error:
-            return Retry(said, asked_s(response.headers.get("Retry-After"), time.time()))
-        return Declined(said)
-
-    def _stream(self, notification: Notification) -> AbstractAsyncContextManager[httpx.Response]:
-        subscription = self._subscription
-        fields = headers(notification, self._site, subscription.secret, time.time())
-        return self._client.stream("POST", subscription.url, content=notification.value, headers=fields)
-
-
-async def _answer(response: httpx.Response) -> AnswerState | None:
-    """What the body says of the notification, if anything; no more of it is read than an answer can be long."""
-    body = b""
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MOST_ANSWER_BYTES:
-            return None
-    try:
-        return decode_answer(body).state
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return await self._http.post(notification.value, headers(notification, self._site, self._secret, time.time()))

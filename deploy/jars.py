@@ -1,4 +1,5 @@
-"""Kafka's jars: fetched once from Maven Central into the user's cache, each checked against `jars.lock`.
+"""Java programs that we run: their jars, fetched once from Maven Central into the user's cache, each checked against
+the program's `jars.lock`.
 
 A broken download goes on where it stopped; several processes may ask at once: one fetches, the others wait.
 """
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -24,7 +26,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from deploy.errors import UserError
 
-KAFKA_VERSION = "4.1.1"
 MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
 """Where jars come from; BIOTWIN_MAVEN_URL names a mirror. What comes is checked, so the source need not be trusted."""
 
@@ -32,6 +33,23 @@ PARALLEL = 4
 ATTEMPTS = 5
 TIMEOUT_S = 20.0
 CHUNK_BYTES = 1 << 18
+
+
+class JarSet(NamedTuple):
+    """The jars of one program. `package` holds its lock file; `otherwise` ends the sentence that says how to go on
+    without a download."""
+
+    title: str
+    version: str
+    package: str
+    name: str
+    otherwise: str
+
+
+KAFKA = JarSet(
+    "Apache Kafka", "4.1.1", "deploy.kafka", "kafka", "or use a Kafka that already runs with --kafka host:port."
+)
+FHIR_VALIDATOR = JarSet("HAPI FHIR validator", "8.8.0", "deploy.fhir", "fhir-validator", "or leave the check out.")
 
 
 class JarsError(UserError):
@@ -58,15 +76,15 @@ class _Lock(msgspec.Struct, forbid_unknown_fields=True):
     jar: list[Jar]
 
 
-def locked_jars() -> tuple[Jar, ...]:
+def locked_jars(program: JarSet) -> tuple[Jar, ...]:
     """The rows of the shipped lock file."""
-    return tuple(msgspec.toml.decode((files("deploy.kafka") / "jars.lock").read_bytes(), type=_Lock).jar)
+    return tuple(msgspec.toml.decode((files(program.package) / "jars.lock").read_bytes(), type=_Lock).jar)
 
 
-def cache_folder() -> Path:
+def cache_folder(program: JarSet) -> Path:
     """Where the jars are kept."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "biotwin" / f"kafka-{KAFKA_VERSION}"
+    return base / "biotwin" / f"{program.name}-{program.version}"
 
 
 def maven_url() -> str:
@@ -79,17 +97,17 @@ def missing_jars(folder: Path, jars: tuple[Jar, ...]) -> list[Jar]:
     return [jar for jar in jars if not (folder / jar.file).is_file() or (folder / jar.file).stat().st_size != jar.size]
 
 
-def ensure_jars(folder: Path | None = None, jars: tuple[Jar, ...] | None = None) -> Path:
+def ensure_jars(program: JarSet, folder: Path | None = None, jars: tuple[Jar, ...] | None = None) -> Path:
     """The folder that holds all jars, after fetching what is missing; raises `JarsError`."""
-    folder = folder or cache_folder()
-    jars = locked_jars() if jars is None else jars
+    folder = folder or cache_folder(program)
+    jars = locked_jars(program) if jars is None else jars
     if not missing_jars(folder, jars):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         missing = missing_jars(folder, jars)
         if missing:
-            _fetch_all(missing, folder)
+            _fetch_all(program, missing, folder)
     return folder
 
 
@@ -100,15 +118,15 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _fetch_all(missing: list[Jar], folder: Path) -> None:
+def _fetch_all(program: JarSet, missing: list[Jar], folder: Path) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
     total = sum(jar.size for jar in missing)
-    console.print(f"Apache Kafka {KAFKA_VERSION}: {len(missing)} files, {total / 1e6:.0f} MB, from {maven_url()}")
+    console.print(f"{program.title} {program.version}: {len(missing)} files, {total / 1e6:.0f} MB, from {maven_url()}")
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("downloading", total=total)
         with ThreadPoolExecutor(PARALLEL) as pool:
-            futures = [pool.submit(fetch, jar, folder, lambda n: progress.advance(task, n)) for jar in missing]
+            futures = [pool.submit(fetch, program, jar, folder, lambda n: progress.advance(task, n)) for jar in missing]
             try:
                 for future in futures:
                     future.result()
@@ -117,7 +135,7 @@ def _fetch_all(missing: list[Jar], folder: Path) -> None:
                 raise
 
 
-def fetch(jar: Jar, folder: Path, on_bytes: Callable[[int], object] = lambda _: None) -> Path:
+def fetch(program: JarSet, jar: Jar, folder: Path, on_bytes: Callable[[int], object] = lambda _: None) -> Path:
     """One jar into the folder; `on_bytes` hears of each chunk's size. Raises `JarsError`."""
     target, part = folder / jar.file, folder / f"{jar.file}.part"
     url = f"{maven_url()}/{jar.path}"
@@ -144,10 +162,10 @@ def fetch(jar: Jar, folder: Path, on_bytes: Callable[[int], object] = lambda _: 
         part.replace(target)
         return target
     raise JarsError(
-        f"Kafka's jars could not be downloaded. {reason}\n"
+        f"The jars of {program.title} could not be downloaded. {reason}\n"
         f"They are needed once, under {folder}; what has come so far is kept there.\n"
         "Go on: run the same command again when the network is there; or set BIOTWIN_MAVEN_URL to a Maven mirror; or\n"
-        "copy that folder from a machine that has it; or use a Kafka that already runs with --kafka host:port."
+        f"copy that folder from a machine that has it; {program.otherwise}"
     )
 
 

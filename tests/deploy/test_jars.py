@@ -1,4 +1,4 @@
-"""Kafka's jars: a broken download goes on where it stopped, a wrong file is refused, offline is said plainly."""
+"""Jars: a broken download goes on where it stopped, a wrong file is refused, offline is said plainly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.kafka.jars import Jar, JarsError, ensure_jars, locked_jars
+from deploy.jars import FHIR_VALIDATOR, KAFKA, Jar, JarsError, ensure_jars, locked_jars
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -71,7 +71,7 @@ def test_a_broken_download_goes_on_where_it_stopped(maven: Maven, tmp_path: Path
     for jar in jars:
         maven.offer(jar, CONTENT + jar.artifact.encode())
     maven.break_after = 300_000
-    ensure_jars(tmp_path, jars)
+    ensure_jars(KAFKA, tmp_path, jars)
     for jar in jars:
         assert (tmp_path / jar.file).read_bytes() == CONTENT + jar.artifact.encode()
         assert [asked for path, asked in maven.requests if path == f"/{jar.path}"] == ["", "bytes=300000-"]
@@ -82,27 +82,27 @@ def test_a_part_left_by_a_killed_process_is_used(maven: Maven, tmp_path: Path) -
     jar = jar_of("one", CONTENT)
     maven.offer(jar, CONTENT)
     (tmp_path / f"{jar.file}.part").write_bytes(CONTENT[:500_000])
-    ensure_jars(tmp_path, (jar,))
+    ensure_jars(KAFKA, tmp_path, (jar,))
     assert (tmp_path / jar.file).read_bytes() == CONTENT
     assert maven.requests == [(f"/{jar.path}", "bytes=500000-")]
 
 
 def test_a_wrong_checksum_is_refused(maven: Maven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.kafka.jars.ATTEMPTS", 2)
+    monkeypatch.setattr("deploy.jars.ATTEMPTS", 2)
     jar = jar_of("one", CONTENT)
     maven.offer(jar, CONTENT[::-1])
     with pytest.raises(JarsError, match=r"SHA-256 is .* the lock file says .*; the file was refused"):
-        ensure_jars(tmp_path, (jar,))
+        ensure_jars(KAFKA, tmp_path, (jar,))
     assert not list(tmp_path.glob("*.jar*"))
 
 
 def test_offline_says_what_where_and_how_to_go_on(
     tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.kafka.jars.ATTEMPTS", 2)
+    monkeypatch.setattr("deploy.jars.ATTEMPTS", 2)
     monkeypatch.setenv("BIOTWIN_MAVEN_URL", f"http://127.0.0.1:{free_port}")
     with pytest.raises(JarsError) as caught:
-        ensure_jars(tmp_path, (jar_of("one", CONTENT),))
+        ensure_jars(KAFKA, tmp_path, (jar_of("one", CONTENT),))
     text = str(caught.value)
     assert f"http://127.0.0.1:{free_port}/org/example/deep/one/1.0/one-1.0.jar" in text
     assert str(tmp_path) in text
@@ -112,7 +112,7 @@ def test_offline_says_what_where_and_how_to_go_on(
 
 def test_an_unknown_file_is_asked_for_once(maven: Maven, tmp_path: Path) -> None:
     with pytest.raises(JarsError, match="404"):
-        ensure_jars(tmp_path, (jar_of("absent", CONTENT),))
+        ensure_jars(KAFKA, tmp_path, (jar_of("absent", CONTENT),))
     assert len(maven.requests) == 1
 
 
@@ -120,8 +120,8 @@ ENSURE = """
 import sys
 from pathlib import Path
 import msgspec
-from deploy.kafka.jars import Jar, ensure_jars
-ensure_jars(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=tuple[Jar, ...]))
+from deploy.jars import KAFKA, Jar, ensure_jars
+ensure_jars(KAFKA, Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=tuple[Jar, ...]))
 """
 
 
@@ -140,10 +140,17 @@ def test_a_full_cache_needs_no_network(tmp_path: Path, free_port: int, monkeypat
     monkeypatch.setenv("BIOTWIN_MAVEN_URL", f"http://127.0.0.1:{free_port}")
     jar = jar_of("one", CONTENT)
     (tmp_path / jar.file).write_bytes(CONTENT)
-    assert ensure_jars(tmp_path, (jar,)) == tmp_path
+    assert ensure_jars(KAFKA, tmp_path, (jar,)) == tmp_path
 
 
 def test_lock_file_names_kafka_and_its_clients() -> None:
-    jars = {jar.artifact: jar for jar in locked_jars()}
+    jars = {jar.artifact: jar for jar in locked_jars(KAFKA)}
     assert jars["kafka_2.13"].version == jars["kafka-clients"].version == "4.1.1"
-    assert len({jar.file for jar in jars.values()}) == len(locked_jars())
+    assert len({jar.file for jar in jars.values()}) == len(locked_jars(KAFKA))
+
+
+def test_lock_file_of_the_validator_brings_the_definitions_of_r4_along() -> None:
+    jars = {jar.artifact: jar for jar in locked_jars(FHIR_VALIDATOR)}
+    assert {"hapi-fhir-validation-resources-r4", "hapi-fhir-structures-r4", "groovy"} <= set(jars)
+    assert len({jar.file for jar in jars.values()}) == len(locked_jars(FHIR_VALIDATOR))
+    assert sum(jar.size for jar in jars.values()) < 100_000_000
