@@ -316,6 +316,7 @@ def _alert(condition: Condition, known: KnownAlert, rules: RuleSet) -> Alert:
         onset_t=condition.onset_t,
         sequence=known.settled_count if counts_as_settled(condition) else known.provisional_count,
         message=render_message(rule, condition),
+        message_ja=render_message(rule, condition, "ja"),
         source="" if rule is None else rule.source,
         evidence=condition.evidence,
         provenance=Provenance(announced_id=condition.provenance.announced_id),

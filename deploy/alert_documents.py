@@ -63,6 +63,7 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("escalate_after_s", "s until an alert that nobody answers escalates; absent: by priority; 0: never"),
     ("message", "the sentence while it stands"),
     ("cleared", "the sentence when it ends; without it, the channel's value then"),
+    ("message_ja, cleared_ja", "the same in Japanese, with the same names; absent: made from the evidence"),
     ("source", "who says so: guideline, paper or order"),
     ("author", "who put the rule here and answers for it"),
     ("effective_from, effective_until", "UTC dates; in force from the start of the first to the start of the second"),

@@ -71,6 +71,7 @@ class AlarmRun:
     def take(self, batch: Batch) -> list[tuple[Condition, list[Alert]]]:
         """Apply a batch, whose rows are `self.rows`, and follow its alerts; returns what was said."""
         keys = self.store.keys
+        self._evidence.remember(batch)
         said = []
         for transitions in apply(self.store, batch).transitions:
             for n, row in enumerate(transitions.number[:, ROW].tolist()):

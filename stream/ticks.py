@@ -81,6 +81,7 @@ class TickWatch:
             onset_t=round(onset_t, 3),
             sequence=sequence,
             message=self.notice.message if stands else again,
+            message_ja=self.notice.message_ja if stands else self.notice.cleared_ja,
             source=self.notice.source,
         )
 

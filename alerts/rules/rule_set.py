@@ -76,7 +76,8 @@ class RuleError(ValueError):
 class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A condition that a part of BioTwin raises by itself; the rule file gives it its words and its urgency.
 
-    `message` is the sentence while it stands, `cleared` the one when it ends (absent: the channel's value then).
+    `message` is the sentence while it stands, `cleared` the one when it ends (absent: the channel's value then);
+    `message_ja` and `cleared_ja` say the same in Japanese (absent: made from the evidence), with the same names.
     It is in force from the start of `effective_from` (UTC; absent: always has been) and no longer from the start of
     `effective_until` on (absent: without end).
     """
@@ -88,6 +89,8 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     source: str
     author: str
     cleared: str = ""
+    message_ja: str = ""
+    cleared_ja: str = ""
     effective_from: date = date.min
     effective_until: date | None = None
 
@@ -97,8 +100,8 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 raise ValueError(f"field {name}: must not be empty")
         if self.effective_until is not None and self.effective_until <= self.effective_from:
             raise ValueError("field effective_until: must lie after effective_from")
-        _check_message("message", self.message)
-        _check_message("cleared", self.cleared)
+        _check_translation("message", self.message, self.message_ja)
+        _check_translation("cleared", self.cleared, self.cleared_ja)
 
     def in_force(self, at: float) -> bool:
         """Whether the rule applies at `at`, in s since the epoch."""
@@ -316,7 +319,16 @@ def _refuse_overlaps(entries: tuple[Notice, ...], name: str) -> None:
                 raise RuleError(f'{name}: rule "{first.id}": field effective_from: two versions are in force at once')
 
 
-def _check_message(name: str, message: str) -> None:
+def _check_translation(name: str, message: str, japanese: str) -> None:
+    """Both can be filled in, and what is said in one language is said in the other."""
+    named, named_ja = _check_message(name, message), _check_message(f"{name}_ja", japanese)
+    if japanese and named != named_ja:
+        different = ", ".join(f"{{{field}}}" for field in sorted(named ^ named_ja))
+        raise ValueError(f"field {name}_ja: names not the same values as {name}: {different}")
+
+
+def _check_message(name: str, message: str) -> set[str]:
+    """The values that a message names."""
     try:
         parts = list(Formatter().parse(message))
     except ValueError as error:
@@ -329,6 +341,7 @@ def _check_message(name: str, message: str) -> None:
             raise ValueError(f"field {name}: unknown name {{{field}}}; known: {known}")
         if specification or conversion:
             raise ValueError(f"field {name}: {{{field}}} takes no format")
+    return {field for _, field, _, _ in parts if field is not None}
 
 
 def _start_of_day(day: date) -> float:
