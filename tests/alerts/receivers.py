@@ -115,7 +115,8 @@ async def main(channel: str, port: int, file: Path) -> None:
             out.flush()
 
         async def post(request: Request) -> Reply:
-            write(request.headers["idempotency-key"] + " " + request.body.decode())
+            if "idempotency-key" in request.headers:  # FHIR's handshakes and heartbeats have none
+                write(request.headers["idempotency-key"] + " " + request.body.decode())
             return Reply()
 
         async def hear(message: bytes, writer: asyncio.StreamWriter) -> None:
@@ -126,7 +127,7 @@ async def main(channel: str, port: int, file: Path) -> None:
         def mail(envelope: Envelope) -> None:
             write((envelope.original_content or b"").decode().replace("\r\n", " "))
 
-        if channel == "webhook":
+        if channel in {"webhook", "fhir"}:
             async with http_receiver(post, port):
                 await asyncio.Event().wait()
         elif channel == "mllp":

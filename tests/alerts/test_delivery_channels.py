@@ -30,6 +30,7 @@ from alerts.delivery.notification import NotificationKey
 from contracts.configuration import (
     Configuration,
     EmailSubscription,
+    FhirSubscription,
     MllpSubscription,
     Smtp,
     Subscription,
@@ -424,13 +425,14 @@ def receiver_process(channel: str, port: int, file: Path) -> Any:
         process.wait(30)
 
 
-@pytest.fixture(params=["webhook", "email", "mllp"])
+@pytest.fixture(params=["webhook", "email", "mllp", "fhir"])
 async def killed(request: pytest.FixtureRequest, without_mqtt: Configuration) -> tuple[str, int, Configuration]:
     (port,) = free_ports(1)
     subscriptions: dict[str, Subscription] = {
         "webhook": webhook(port, timeout_s=2.0),
         "email": EmailSubscription(name="one", to=["ward@h.example"], interval_s=0.2),
         "mllp": MllpSubscription(name="one", host="127.0.0.1", port=port, timeout_s=2.0),
+        "fhir": FhirSubscription(name="one", url=f"http://127.0.0.1:{port}/fhir", secret=SECRET, timeout_s=2.0),
     }
     smtp = Smtp(port=port if request.param == "email" else 25, tls="none")
     return request.param, port, with_subscriptions(without_mqtt, subscriptions[request.param], smtp=smtp)
@@ -470,7 +472,7 @@ async def test_kills_of_receiver_and_deliverer_lose_nothing_and_repeats_say_so(
     with receiver_process(channel, port, file), deliver_process(configuration, tmp_path):
         await until(lambda: len(told()) == count)
         await until_committed(configuration, count, "one")
-    if channel == "webhook":
+    if channel in {"webhook", "fhir"}:
         by_alert: dict[str, set[str]] = {}
         for line in received():
             key, _, body = line.partition(" ")
