@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from alerts.messages import plain_name
 from alerts.rules import Notice, Rule, RuleSet, escalate_after_s, re_alarm_after_s
+from alerts.words import channel_words
 from contracts.signals import default_registry
 from deploy.alert_documents import CHANNEL_MEANINGS, comparison_text
 
@@ -46,7 +46,7 @@ def _answers(rule: Notice, rules: RuleSet) -> Iterator[tuple[str, str]]:
 def _meaning(channel: str) -> str:
     if channel in CHANNEL_MEANINGS:
         return CHANNEL_MEANINGS[channel]
-    return f"{plain_name(channel)} in {default_registry()[channel].ucum}, the last trusted value"
+    return f"{channel_words(channel)} in {default_registry()[channel].ucum}, the last trusted value"
 
 
 def _onset(rule: Rule) -> str:
