@@ -2,6 +2,7 @@
 
 import { el, setAttribute, setText } from "./elements.js";
 import { announce, serverClock } from "./live.js";
+import { messageOf, t } from "./words.js";
 
 const STORED = "biotwin-author";
 const UNCONFIRMED_MS = 10_000;
@@ -58,9 +59,9 @@ function buttons(offered, patient, alert, whom) {
         "data-alert": alert.id,
         "data-priority": alert.priority,
         "data-focus": `${alert.id} ${act}`,
-        "aria-label": `${ACTS[act].word.replace(" …", "")}: ${whom}, ${alert.message}`,
+        "aria-label": `${t(ACTS[act].word).replace(" …", "")}: ${whom}, ${messageOf(alert)}`,
       },
-      ACTS[act].word,
+      t(ACTS[act].word),
     ),
   );
 }
@@ -209,6 +210,25 @@ async function perform(button) {
   }
   const why = answer ? ((await answer.json().catch(() => null))?.error ?? `status ${answer.status}`) : "the console does not answer";
   refuse(button, why);
+}
+
+/** Sends a command under the author's name; "" when it was taken, else why not. */
+export async function send(kind, fields) {
+  if (asks === null) author = await whoIs(stored());
+  if (asks === null) return t("the console does not answer");
+  if (!author && (asks === "nothing" || !(await askAuthor()))) return t("nobody has signed it");
+  const answer = await fetch(`/api/commands/${kind}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...headersOf(stored()) },
+    body: JSON.stringify(fields),
+  }).catch(() => null);
+  if (answer?.status === 202) return "";
+  return answer ? ((await answer.json().catch(() => null))?.error ?? t("status {status}", { status: answer.status })) : t("the console does not answer");
+}
+
+/** Who acts here, null where nobody has signed yet. */
+export function actor() {
+  return author;
 }
 
 /** Says what went wrong, aloud and beside the button. */

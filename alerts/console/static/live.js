@@ -2,6 +2,7 @@
 
 import { clockTime, signalWords, span } from "./format.js";
 import { setText } from "./elements.js";
+import { messageOf, t } from "./words.js";
 
 const SILENCE_MS = 7000;
 const REOPEN_MS = 1500;
@@ -155,7 +156,7 @@ export function announceAlert(alert, who, words) {
   const stage = alert.stage === "provisional" && alert.transition === "onset" ? " Provisional." : "";
   const ending = { clear: "Cleared: ", withdrawn: "Withdrawn: " }[alert.transition] ?? "";
   const urgent = alert.priority === "high" && alert.transition === "onset";
-  announce(`${words[alert.priority]} priority, ${who}. ${ending}${alert.message}${stage}`, urgent ? "assertive" : "polite");
+  announce(`${words[alert.priority]} priority, ${who}. ${ending}${messageOf(alert)}${stage}`, urgent ? "assertive" : "polite");
 }
 
 /** Speaks what became of alerts' signals since the row was last seen; what is heard anew, and escalations, interrupt. */
@@ -165,6 +166,6 @@ export function announceSignals(before, row, who) {
   for (const alert of row.alerts) {
     if (!alert.signal || alert.signal.event.startsWith("marked_") || !known.has(alert.id) || known.get(alert.id) === alert.signal.sequence) continue;
     const urgent = ["escalation_due", "re_alarm_due", "inactivation_expired", "priority_raised"].includes(alert.signal.event);
-    announce(`${who}. ${alert.message} ${signalWords(alert.signal)}.`, urgent && alert.priority === "high" ? "assertive" : "polite");
+    announce(`${who}. ${messageOf(alert)} ${signalWords(alert.signal)}.`, urgent && alert.priority === "high" ? "assertive" : "polite");
   }
 }

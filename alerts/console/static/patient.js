@@ -8,6 +8,9 @@ import {
   sentence, signalInfo, signalWords, span, spoken, transitionWords, typeset, unit, valueWithUnit,
 } from "./format.js";
 import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
+import { startPage } from "./page.js";
+import { sound } from "./sound.js";
+import { messageOf, t } from "./words.js";
 
 const PATIENT = decodeURIComponent(location.pathname.split("/").at(-1));
 const BASE = `/api/patients/${encodeURIComponent(PATIENT)}`;
@@ -240,7 +243,7 @@ function alertCard(alert, open) {
       ended && el("span", { class: `tag tag-ended` }, ended),
       el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : `${clockTime(alert.onset_t)} to ${clockTime(alert.t)}`),
     ),
-    el("p", { class: "message" }, typeset(alert.message)),
+    el("p", { class: "message" }, typeset(messageOf(alert))),
     alert.standing && alert.signal
       ? el("p", { class: "signal" }, el("span", { class: "signal-words" }, sentence(signalWords(alert.signal))), " ", el("span", { class: "acts" }, actButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT }))))
       : null,
@@ -323,7 +326,7 @@ function history(alert) {
         "li",
         { "data-transition": transition.transition, "data-stage": transition.stage },
         el("strong", {}, transitionWords(transition, alert.transitions.slice(0, i))),
-        el("span", { class: "message" }, typeset(transition.message)),
+        el("span", { class: "message" }, typeset(messageOf(transition))),
         el("span", { class: "fine" }, `measured ${clockTime(transition.t)} · received ${clockTime(transition.received_at)} · written ${clockTime(transition.applied_at)}`),
       ),
     ),
@@ -332,7 +335,7 @@ function history(alert) {
 
 function showSystem(alerts) {
   renderIfChanged(byId("system"), JSON.stringify(alerts), () =>
-    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, "System"), typeset(alert.message))),
+    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, "System"), typeset(messageOf(alert)))),
   );
 }
 
@@ -383,6 +386,7 @@ byId("windows").addEventListener("change", (event) => {
   loadTrends();
 });
 
+startPage();
 startActing();
 learnSignals((await (await fetch("/api/signals")).json()).signals);
 new Live({ patient: PATIENT }, {

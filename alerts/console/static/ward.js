@@ -7,6 +7,9 @@ import {
   news2Band, number, quality, signalWords, span, spoken, typeset,
 } from "./format.js";
 import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
+import { startPage } from "./page.js";
+import { sound } from "./sound.js";
+import { messageOf, t } from "./words.js";
 
 const VALUES = [
   { key: "heart_rate", signals: ["heart_rate"], unit: "/min" },
@@ -130,7 +133,7 @@ function alertItems(row) {
       el(
         "span",
         { class: "reason" },
-        el("span", { class: "message" }, typeset(alert.message)),
+        el("span", { class: "message" }, typeset(messageOf(alert))),
         " ",
         alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
         " ",
@@ -176,6 +179,7 @@ function wanted(row) {
 
 function render() {
   const now = serverClock.now();
+  sound([...patients.values()].flatMap((row) => row.alerts));
   const rows = [...patients.values()].filter(wanted).sort(compare);
   for (const [patient, line] of lines) {
     if (!patients.has(patient)) {
@@ -247,7 +251,7 @@ function showTechnical() {
           row.patient === ""
             ? el("span", { class: "whom" }, "System")
             : el("a", { class: "whom", href: `/patients/${encodeURIComponent(row.patient)}` }, [row.bed && `Bed ${row.bed}`, row.name || row.patient].filter(Boolean).join(", ")),
-          el("span", { class: "message" }, typeset(alert.message)),
+          el("span", { class: "message" }, typeset(messageOf(alert))),
           alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
           el("time", { class: "since", datetime: isoTime(alert.onset_t) }, `since ${minuteTime(alert.onset_t)}`),
         ),
@@ -277,6 +281,7 @@ find.addEventListener("input", render);
 wardChoice.addEventListener("change", render);
 document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
 
+startPage();
 startActing();
 learnSignals((await (await fetch("/api/signals")).json()).signals);
 new Live({}, {
