@@ -94,9 +94,9 @@ async function whoIs(credentials) {
 }
 
 function showAuthor() {
-  setText(document.getElementById("author-text"), author ? `Acting as ${author}` : "");
+  setText(document.getElementById("author-text"), author ? t("Acting as {who}", { who: author }) : "");
   const change = document.getElementById("author-change");
-  setText(change, author ? "Change" : "Sign your acts");
+  setText(change, author ? t("Change") : t("Sign your acts"));
   change.hidden = asks === "nothing" || asks === null;
 }
 
@@ -182,7 +182,7 @@ async function perform(button) {
   const { act, patient, alert } = button.dataset;
   if (button.getAttribute("aria-disabled")) return;
   if (asks === null) author = await whoIs(stored());
-  if (asks === null) return refuse(button, "the console does not answer");
+  if (asks === null) return refuse(button, t("the console does not answer"));
   if (asks === "nothing") return refuse(button, "acting needs named tokens, and none is configured here");
   if (!author && !(await askAuthor())) return button.focus();
   const extra = act === "alarm_off" ? await askOff(button) : act === "audio_pause" ? { duration_s: PAUSE_S } : (ACTS[act].fields ?? {});
@@ -233,9 +233,9 @@ export function actor() {
 
 /** Says what went wrong, aloud and beside the button. */
 function refuse(button, why) {
-  announce(`Not done: ${why}`, "assertive");
+  announce(t("Not done: {why}", { why }), "assertive");
   const line = button.parentElement.querySelector(".act-refused") ?? el("span", { class: "act-refused" });
-  setText(line, `Not done: ${why}`);
+  setText(line, t("Not done: {why}", { why }));
   button.parentElement.append(line);
 }
 
