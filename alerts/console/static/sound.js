@@ -86,12 +86,12 @@ function tick() {
   next = Date.now() + REPEAT_S[priority] * 1000;
 }
 
-/** Takes all alerts that stand; a higher priority is heard at once, an answered one falls silent at once. */
+/** Takes all alerts that stand; what is heard changes at once, also in the middle of a burst. */
 export function sound(alerts) {
   const wanted = heard(alerts);
   if (wanted !== priority) {
-    if (PRIORITIES.indexOf(wanted) > PRIORITIES.indexOf(priority)) next = 0;
-    if (!wanted) playing?.disconnect();
+    playing?.disconnect();
+    next = 0;
     priority = wanted;
   }
   tick();
