@@ -60,6 +60,8 @@ def create_console(
     return Starlette(
         routes=[
             Route("/", partial(_page, "ward.html"), middleware=page_guard),
+            Route("/inbox", partial(_page, "inbox.html"), middleware=page_guard),
+            Route("/on-call", partial(_page, "on-call.html"), middleware=page_guard),
             Route("/patients/{patient}", partial(_page, "patient.html"), middleware=page_guard),
             Route("/login", partial(_page, "login.html")),
             Route("/login", partial(_login, token), methods=["POST"]),

@@ -2,6 +2,7 @@
 
 import { el, setAttribute, setText } from "./elements.js";
 import { announce, serverClock } from "./live.js";
+import { messageOf, t } from "./words.js";
 
 const STORED = "biotwin-author";
 const UNCONFIRMED_MS = 10_000;
@@ -58,9 +59,9 @@ function buttons(offered, patient, alert, whom) {
         "data-alert": alert.id,
         "data-priority": alert.priority,
         "data-focus": `${alert.id} ${act}`,
-        "aria-label": `${ACTS[act].word.replace(" …", "")}: ${whom}, ${alert.message}`,
+        "aria-label": `${t(ACTS[act].word).replace(" …", "")}: ${whom}, ${messageOf(alert)}`,
       },
-      ACTS[act].word,
+      t(ACTS[act].word),
     ),
   );
 }
@@ -93,9 +94,9 @@ async function whoIs(credentials) {
 }
 
 function showAuthor() {
-  setText(document.getElementById("author-text"), author ? `Acting as ${author}` : "");
+  setText(document.getElementById("author-text"), author ? t("Acting as {who}", { who: author }) : "");
   const change = document.getElementById("author-change");
-  setText(change, author ? "Change" : "Sign your acts");
+  setText(change, author ? t("Change") : t("Sign your acts"));
   change.hidden = asks === "nothing" || asks === null;
 }
 
@@ -181,7 +182,7 @@ async function perform(button) {
   const { act, patient, alert } = button.dataset;
   if (button.getAttribute("aria-disabled")) return;
   if (asks === null) author = await whoIs(stored());
-  if (asks === null) return refuse(button, "the console does not answer");
+  if (asks === null) return refuse(button, t("the console does not answer"));
   if (asks === "nothing") return refuse(button, "acting needs named tokens, and none is configured here");
   if (!author && !(await askAuthor())) return button.focus();
   const extra = act === "alarm_off" ? await askOff(button) : act === "audio_pause" ? { duration_s: PAUSE_S } : (ACTS[act].fields ?? {});
@@ -211,11 +212,30 @@ async function perform(button) {
   refuse(button, why);
 }
 
+/** Sends a command under the author's name; "" when it was taken, else why not. */
+export async function send(kind, fields) {
+  if (asks === null) author = await whoIs(stored());
+  if (asks === null) return t("the console does not answer");
+  if (!author && (asks === "nothing" || !(await askAuthor()))) return t("nobody has signed it");
+  const answer = await fetch(`/api/commands/${kind}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...headersOf(stored()) },
+    body: JSON.stringify(fields),
+  }).catch(() => null);
+  if (answer?.status === 202) return "";
+  return answer ? ((await answer.json().catch(() => null))?.error ?? t("status {status}", { status: answer.status })) : t("the console does not answer");
+}
+
+/** Who acts here, null where nobody has signed yet. */
+export function actor() {
+  return author;
+}
+
 /** Says what went wrong, aloud and beside the button. */
 function refuse(button, why) {
-  announce(`Not done: ${why}`, "assertive");
+  announce(t("Not done: {why}", { why }), "assertive");
   const line = button.parentElement.querySelector(".act-refused") ?? el("span", { class: "act-refused" });
-  setText(line, `Not done: ${why}`);
+  setText(line, t("Not done: {why}", { why }));
   button.parentElement.append(line);
 }
 

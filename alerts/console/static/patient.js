@@ -8,6 +8,9 @@ import {
   sentence, signalInfo, signalWords, span, spoken, transitionWords, typeset, unit, valueWithUnit,
 } from "./format.js";
 import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
+import { startPage } from "./page.js";
+import { sound } from "./sound.js";
+import { messageOf, t } from "./words.js";
 
 const PATIENT = decodeURIComponent(location.pathname.split("/").at(-1));
 const BASE = `/api/patients/${encodeURIComponent(PATIENT)}`;
@@ -72,7 +75,7 @@ function showLimits() {
   renderIfChanged(byId("limits"), JSON.stringify(limits), () => [
     limits.length
       ? el("dl", { class: "limits" }, limits.map(([name, value]) => el("div", {}, el("dt", {}, LIMIT_WORDS[name]?.[0] ?? label(name)), el("dd", {}, `${value} ${LIMIT_WORDS[name]?.[1] ?? ""}`))))
-      : el("p", { class: "quiet" }, "No personal limits are set; the rules' own limits apply."),
+      : el("p", { class: "quiet" }, t("No personal limits are set; the rules' own limits apply.")),
   ]);
 }
 
@@ -82,7 +85,7 @@ function showOthers(now) {
   renderIfChanged(host, JSON.stringify(names), () => [
     names.length
       ? el("dl", { class: "others" }, names.map((name) => el("div", { "data-signal": name }, el("dt", {}, label(name)), el("dd", { class: "value" }, el("span", { class: "number" }), el("span", { class: "age" })))))
-      : el("p", { class: "quiet" }, "None."),
+      : el("p", { class: "quiet" }, t("None.")),
   ]);
   for (const box of host.querySelectorAll("[data-signal]")) {
     const name = box.dataset.signal;
@@ -109,7 +112,7 @@ class Card {
     this.head = el(
       "header",
       { class: "value" },
-      el("h3", {}, plan.title),
+      el("h3", {}, t(plan.title)),
       el("p", { class: "now" }, this.number, el("span", { class: "unit" }, unit(plan.signals[0])), this.bars, this.age),
       el("p", { class: "fine" }, this.times, this.baseline),
     );
@@ -129,7 +132,7 @@ class Card {
     const limits = plan.limits.filter((name) => row.limits?.[name] !== null && row.limits?.[name] !== undefined).map((name) => ({ value: row.limits[name], text: `${LIMIT_WORDS[name][0].split(", ").at(-1)} ${row.limits[name]}` }));
     this.chart.show(
       {
-        title: plan.title, unit: unit(plan.signals[0]), digits, gapS, dots: plan.dots ?? false, limits, baseline: band,
+        title: t(plan.title), unit: unit(plan.signals[0]), digits, gapS, dots: plan.dots ?? false, limits, baseline: band,
         least: plan.least, bounds: plan.bounds,
         series: plan.signals.map((name, i) => ({ name, points: trends.get(name) ?? [], class: i ? "second" : "first" })),
       },
@@ -154,7 +157,7 @@ class Card {
     if (!signals.length) {
       setAttribute(this.head, "data-state", "none");
       setText(this.number, "–");
-      setText(this.age, "none yet");
+      setText(this.age, t("none yet"));
       return;
     }
     const worst = signals.reduce((a, b) => (a.t <= b.t ? a : b));
@@ -212,8 +215,8 @@ async function loadAlerts() {
   const { alerts } = await answer.json();
   const active = alerts.filter((alert) => alert.standing);
   const earlier = alerts.filter((alert) => !alert.standing);
-  showAlerts(byId("active"), active, "No active alert.");
-  showAlerts(byId("earlier"), earlier, "None in the last 24 hours.");
+  showAlerts(byId("active"), active, t("No active alert."));
+  showAlerts(byId("earlier"), earlier, t("None in the last 24 hours."));
 }
 
 function showAlerts(host, alerts, nothing) {
@@ -225,7 +228,7 @@ function showAlerts(host, alerts, nothing) {
 
 function alertCard(alert, open) {
   const active = alert.state === "active";
-  const ended = { cleared: "cleared", withdrawn: "withdrawn" }[alert.state];
+  const ended = { cleared: t("cleared"), withdrawn: t("withdrawn") }[alert.state];
   return el(
     "article",
     { class: `alert-card ${alert.state} ${alert.stage}`, "data-priority": alert.priority, "data-kind": alert.kind, "data-alert": alert.id, "data-signal": alert.signal?.state },
@@ -234,19 +237,19 @@ function alertCard(alert, open) {
       {},
       active ? priorityMark(alert.priority, PRIORITY_MARKS) : null,
       el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
-      alert.kind === "technical" && el("span", { class: "tag tag-technical" }, "Technical"),
-      alert.kind === "advisory" && el("span", { class: "tag tag-technical" }, "Advisory"),
-      active && el("span", { class: alert.stage === "provisional" ? "tag tag-provisional" : "tag tag-plain" }, alert.stage === "provisional" ? "provisional" : "confirmed"),
+      alert.kind === "technical" && el("span", { class: "tag tag-technical" }, t("Technical")),
+      alert.kind === "advisory" && el("span", { class: "tag tag-technical" }, t("Advisory")),
+      active && el("span", { class: alert.stage === "provisional" ? "tag tag-provisional" : "tag tag-plain" }, alert.stage === "provisional" ? t("provisional") : t("confirmed")),
       ended && el("span", { class: `tag tag-ended` }, ended),
       el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : `${clockTime(alert.onset_t)} to ${clockTime(alert.t)}`),
     ),
-    el("p", { class: "message" }, typeset(alert.message)),
+    el("p", { class: "message" }, typeset(messageOf(alert))),
     alert.standing && alert.signal
       ? el("p", { class: "signal" }, el("span", { class: "signal-words" }, sentence(signalWords(alert.signal))), " ", el("span", { class: "acts" }, actButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT }))))
       : null,
-    alert.signals.length ? el("p", { class: "feedback" }, "Was it useful? ", el("span", { class: "acts" }, feedbackButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT })))) : null,
-    el("p", { class: "fine" }, `Onset measured ${clockTime(alert.onset_t)} · newest evidence received ${clockTime(alert.received_at)} · written ${clockTime(alert.applied_at)}`),
-    disclosure(`${alert.id} evidence`, "Evidence", open, evidence(alert)),
+    alert.signals.length ? el("p", { class: "feedback" }, t("Was it useful?"), " ", el("span", { class: "acts" }, feedbackButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT })))) : null,
+    el("p", { class: "fine" }, t("Onset measured {onset} · newest evidence received {received} · written {written}", { onset: clockTime(alert.onset_t), received: clockTime(alert.received_at), written: clockTime(alert.applied_at) })),
+    disclosure(`${alert.id} evidence`, t("Evidence"), open, evidence(alert)),
     disclosure(`${alert.id} history`, `History, ${alert.transitions.length} ${alert.transitions.length === 1 ? "entry" : "entries"}`, open, history(alert)),
     alert.signals.length ? disclosure(`${alert.id} signal`, `Who did what, ${alert.signals.length} ${alert.signals.length === 1 ? "entry" : "entries"}`, open, acts(alert)) : null,
   );
@@ -323,7 +326,7 @@ function history(alert) {
         "li",
         { "data-transition": transition.transition, "data-stage": transition.stage },
         el("strong", {}, transitionWords(transition, alert.transitions.slice(0, i))),
-        el("span", { class: "message" }, typeset(transition.message)),
+        el("span", { class: "message" }, typeset(messageOf(transition))),
         el("span", { class: "fine" }, `measured ${clockTime(transition.t)} · received ${clockTime(transition.received_at)} · written ${clockTime(transition.applied_at)}`),
       ),
     ),
@@ -332,7 +335,7 @@ function history(alert) {
 
 function showSystem(alerts) {
   renderIfChanged(byId("system"), JSON.stringify(alerts), () =>
-    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, "System"), typeset(alert.message))),
+    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, "System"), typeset(messageOf(alert)))),
   );
 }
 
@@ -349,6 +352,7 @@ function take(rows) {
     announceSignals(row, one, spoken(one));
     if (signalsOf(row) !== signalsOf(one)) alertsSoon();
     row = one;
+    sound(one.alerts);
   }
   if (!row) {
     setText(byId("name"), PATIENT);
@@ -365,7 +369,7 @@ function render() {
   showLimits();
   showOthers(now);
   for (const card of cards.values()) card.show(now);
-  for (const since of document.querySelectorAll("[data-onset]")) setText(since, `for ${span(now - Number(since.dataset.onset))}`);
+  for (const since of document.querySelectorAll("[data-onset]")) setText(since, t("for {span}", { span: span(now - Number(since.dataset.onset)) }));
 }
 
 function alertsSoon() {
@@ -383,6 +387,7 @@ byId("windows").addEventListener("change", (event) => {
   loadTrends();
 });
 
+startPage();
 startActing();
 learnSignals((await (await fetch("/api/signals")).json()).signals);
 new Live({ patient: PATIENT }, {
