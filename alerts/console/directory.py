@@ -10,17 +10,15 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 import structlog
 
-MODE = 0o600
-BUSY_TIMEOUT_S = 10.0
+from alerts.console.private_database import private_database
+
 WARD_AGE_S = 5.0
 """How old what is known of wards may be: a transfer takes so long to change who is told."""
 
@@ -106,35 +104,8 @@ class Directory:
         with self._connection() as connection:
             return connection.execute("DELETE FROM patient WHERE pseudonym = ?", (pseudonym,)).rowcount > 0
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        self._make_private()
-        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute(_SCHEMA)  # an empty file that somebody made is a directory too
-            with connection:
-                yield connection
-
-    def _make_private(self) -> None:
-        """The file with mode 0600 and its table; the -wal and -shm files of SQLite take the same mode.
-
-        A file that is missing is made beside its place and then linked into it, whole: of two processes that turn one
-        file to WAL at once, SQLite refuses the second without waiting.
-        """
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, made = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-            os.close(handle)
-            try:
-                with closing(sqlite3.connect(made)) as connection:
-                    connection.execute("PRAGMA journal_mode = WAL")
-                    connection.execute(_SCHEMA)
-                with suppress(FileExistsError):  # another process was first: its file stands
-                    os.link(made, self.path)
-            finally:
-                Path(made).unlink()
-        if self.path.stat().st_mode & 0o077:
-            self.path.chmod(MODE)
+    def _connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        return private_database(self.path, _SCHEMA)
 
 
 class WardBook:
