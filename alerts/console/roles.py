@@ -9,8 +9,6 @@ from typing import Any
 import msgspec
 import orjson
 
-
-
 MACHINE = "machine"
 """The role of whoever shows a named token: a system, never a person."""
 
@@ -108,6 +106,9 @@ class Lens(msgspec.Struct, frozen=True):
         return self.physiology or kind == "technical"
 
 
+EVERYTHING = Lens()
+
+
 def lens_of(principal: Principal) -> Lens:
     """What the principal sees."""
     return Lens(names=principal.may(May.SEE_NAMES), physiology=principal.may(May.SEE_PHYSIOLOGY))
@@ -116,5 +117,3 @@ def lens_of(principal: Principal) -> Lens:
 def is_role(text: str) -> bool:
     """Whether a person may have this role."""
     return text in ROLES and text != MACHINE
-
-

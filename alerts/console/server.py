@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,12 +13,16 @@ import structlog
 import uvicorn
 from starlette.routing import BaseRoute
 
+from alerts.console.access import Access
+from alerts.console.accounts import Accounts
 from alerts.console.application import History, create_console
+from alerts.console.audit import AuditJournal
 from alerts.console.directory import Directory
 from alerts.console.event_stream import Streams
 from alerts.console.feed import Feed
 from alerts.console.heartbeat import beat
-from alerts.console.security import check_exposure, is_loopback
+from alerts.console.oidc import Oidc
+from alerts.console.security import is_loopback
 from alerts.console.ward import Ward
 from contracts.configuration import Configuration
 from contracts.metrics import ProcessMetrics
@@ -42,17 +47,16 @@ async def serve_console(
     metrics: ProcessMetrics,
     stop: asyncio.Event,
     *,
-    routes: Sequence[BaseRoute] = (),
+    routes: Callable[[Access], Sequence[BaseRoute]] = lambda _access: (),
     history: History | None = None,
     listening: Callable[[str, Feed], None] = lambda _url, _feed: None,
 ) -> None:
     """Serves until `stop` is set, then ends open streams and returns within a few seconds.
 
-    `listening` is called with the URL once the port is open. Raises `ExposureError` where others could look without a
-    token and `OSError` where the address cannot be had.
+    `listening` is called with the URL once the port is open. Raises `OSError` where the address cannot be had.
     """
     console = configuration.console
-    check_exposure(console.host, console.token)
+    access = access_of(configuration)
     ward = Ward()
     feed = Feed(ward, configuration.kafka.bootstrap)
     streams = Streams(ward, feed, metrics)
@@ -63,9 +67,11 @@ async def serve_console(
         ward,
         feed,
         streams,
-        token=console.token,
-        check_host=is_loopback(console.host) and not console.token,
-        routes=routes,
+        access=access,
+        oidc=Oidc(configuration.oidc, console.public_url) if configuration.oidc.issuer else None,
+        check_host=is_loopback(console.host),
+        public_url=console.public_url,
+        routes=routes(access),
         history=history,
     )
     server = _Server(
@@ -97,6 +103,18 @@ async def serve_console(
             reading.cancel()
             naming.cancel()
             beating.cancel()
+
+
+def access_of(configuration: Configuration) -> Access:
+    """Accounts, tokens and audit journal as the configuration names them."""
+    console = configuration.console
+    return Access(
+        Accounts(console.accounts, idle_s=console.session_idle_s, longest_s=console.session_longest_s),
+        AuditJournal(console.audit),
+        tokens=configuration.tokens,
+        public_url=console.public_url,
+        clock=time.monotonic,
+    )
 
 
 async def _watch_directory(directory: Directory, ward: Ward, streams: Streams) -> None:
