@@ -244,9 +244,9 @@ class Guard:
                 status_code=401,
                 headers={"WWW-Authenticate": 'Bearer realm="biotwin"'},
             )
-        if scope["method"] not in {"GET", "HEAD"} and principal.via != "token":
-            if not self._access.comes_from_here(connection):
-                return self._refused(403, "This may only be sent by a page of this console.")
+        rides_on_cookie = scope["method"] not in {"GET", "HEAD"} and principal.via != "token"
+        if rides_on_cookie and not self._access.comes_from_here(connection):
+            return self._refused(403, "This may only be sent by a page of this console.")
         scope.setdefault("state", {})["principal"] = principal
         allowed = self._may is None or principal.may(self._may)
         if not allowed and scope["path"] == "/" and principal.may(May.READ_AUDIT):

@@ -15,7 +15,7 @@ import pytest
 from alerts.console.directory import Directory, Entry
 from alerts.console.security import COOKIE, Sessions, is_loopback
 from deploy.children import free_ports
-from tests.console.console_harness import Console, running_console, until
+from tests.console.console_harness import Console, running_console, signed_in_client, until
 
 TOKEN = "a-token-of-this-site"
 
@@ -28,7 +28,7 @@ def nowhere() -> str:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=20) as opened:
+    async with signed_in_client() as opened:
         yield opened
 
 

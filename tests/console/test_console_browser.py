@@ -30,6 +30,7 @@ from tests.console.console_harness import (
     running_console,
     score,
     signal,
+    signed_in_client,
     twin,
     until,
     write,
@@ -222,7 +223,7 @@ async def test_a_lost_connection_is_unmistakable_and_nothing_is_missed(
 async def test_a_restarted_console_resumes_a_stream_by_its_last_id(console: Console, bootstrap: str) -> None:
     now = time.time()
     await write(bootstrap, [low_saturation("p-1", now)])
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with signed_in_client() as client:
         last_id = (await _ids(client, console.url, "", "reset"))[-1]
         await console.stop()
         await write(bootstrap, [low_saturation("p-2", now), low_saturation("p-3", now)])
@@ -438,7 +439,7 @@ async def test_one_signs_in_with_the_token(browser: Browser, bootstrap: str, tmp
 
 async def test_alerts_reach_a_page_quickly_and_are_measured(console: Console, bootstrap: str) -> None:
     async with (
-        httpx.AsyncClient(timeout=20) as client,
+        signed_in_client() as client,
         client.stream("GET", console.url + "/events?only=alerts") as stream,
     ):
         chunks = stream.aiter_text()

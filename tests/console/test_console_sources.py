@@ -24,7 +24,7 @@ from deploy.cli.console import history_in
 from deploy.kafka.broker import Broker
 from deploy.kafka.topics import create_topics
 from stream.history_rows import schema
-from tests.console.console_harness import Console, running_console, twin, until, write
+from tests.console.console_harness import Console, running_console, signed_in_client, twin, until, write
 
 
 class Source:
@@ -45,7 +45,7 @@ async def test_a_kafka_that_goes_away_is_told_and_recovered_from(tmp_path: Path)
     broker.start()
     try:
         await create_topics(broker.bootstrap, Configuration(kafka=Kafka(bootstrap=broker.bootstrap)))
-        async with running_console(tmp_path, broker.bootstrap) as console, httpx.AsyncClient(timeout=20) as client:
+        async with running_console(tmp_path, broker.bootstrap) as console, signed_in_client() as client:
 
             async def shows(kafka: bool, patients: int) -> bool:
                 found = await ward_of(client, console)
