@@ -19,7 +19,8 @@ class Receipt(NamedTuple):
 
 
 class AlertListener:
-    """Listens on `/events` with a named token until cancelled and keeps every alert. `connected` is set once the stream stands."""
+    """Listens on `/events` with a named token until cancelled and keeps every alert. `connected` is set once the stream
+    stands."""
 
     def __init__(self, host: str, port: int, token: str) -> None:
         self.host = host

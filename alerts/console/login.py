@@ -94,9 +94,7 @@ async def _to_provider(oidc: Oidc, request: Request) -> Response:
 
 
 SIGNED_OUT = (
-    '<!doctype html><html lang="en"><title>BioTwin</title>'
-    '<p>Signed out. <a href="/login">Sign in</a></p></html>'
-)
+    '<!doctype html><html lang="en"><title>BioTwin</title><p>Signed out. <a href="/login">Sign in</a></p></html>'
 )
 
 
