@@ -135,7 +135,7 @@ class Accounts:
             row = connection.execute("SELECT role, hash, disabled FROM account WHERE name = ?", (name,)).fetchone()
         role, hashed, disabled = row or ("", "", 1)
         try:
-            right = _HASHER.verify(hashed or _NOBODY, password[: LONGEST_PASSWORD + 1])
+            right: bool = _HASHER.verify(hashed or _NOBODY, password[: LONGEST_PASSWORD + 1])
         except (VerificationError, InvalidHashError):
             right = False
         return Principal(name, role, "password") if right and hashed and not disabled else None

@@ -96,7 +96,7 @@ class Lens(msgspec.Struct, frozen=True):
             row = row | {"name": "", "age_band": ""}
         if not self.physiology:
             alerts = [alert for alert in row["alerts"] if self.shows(alert["kind"])]
-            hidden = {"signals": {}, "news2": None, "limits": {}, "session": None, "alerts": alerts}
+            hidden: dict[str, Any] = {"signals": {}, "news2": None, "limits": {}, "session": None, "alerts": alerts}
             row = row | {name: value for name, value in hidden.items() if name in row}
             row["urgency"] = [-1.0, 0.0, -1.0]
         return row

@@ -415,7 +415,7 @@ async def test_text_is_legible_labelled_and_fits(
 async def test_motion_stops_for_those_who_ask(browser: SignedIn, console: Console, bootstrap: str) -> None:
     await write(bootstrap, [low_saturation("p-1", time.time())])
     for wanted, animation in (("no-preference", "flash"), ("reduce", "none")):
-        page = await browser.new_page(reduced_motion=wanted)  # type: ignore[arg-type]
+        page = await browser.new_page(reduced_motion=wanted)
         await page.goto(console.url)
         mark = page.locator("[data-patient=p-1] .mark-high")
         await expect(mark).to_be_visible()
