@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import orjson
 from aiokafka import AIOKafkaProducer
-from playwright.async_api import Browser, Page, SetCookieParam, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from alerts.console.access import COOKIE
 from alerts.console.accounts import Accounts
@@ -155,9 +155,8 @@ class SignedIn:
     async def new_page(self, *, cookie: str = SESSION, **options: Any) -> Page:
         context = await self._browser.new_context(**options)
         if cookie:
-            held = SetCookieParam(
-                name=COOKIE, value=cookie, domain="127.0.0.1", path="/", httpOnly=True, sameSite="Strict"
-            )
+            held: Any = {"name": COOKIE, "value": cookie, "domain": "127.0.0.1", "path": "/"}
+            held |= {"httpOnly": True, "sameSite": "Strict"}
             await context.add_cookies([held])
         return await context.new_page()
 
