@@ -63,8 +63,9 @@ def _from_file(file: str | os.PathLike[str] | None, environment: Mapping[str, st
 def _settings_of(environment: Mapping[str, str]) -> Iterable[tuple[str, list[str], Any]]:
     """(variable, path, value) of every variable that sets a field; other BIOTWIN_ variables belong to other parts."""
     top = {field.name for field in msgspec.structs.fields(Configuration)}
-    # Chains last: they name subscriptions.
-    for variable in sorted(environment, key=lambda name: (name == PREFIX + "ESCALATION", name)):
+    # Chains last, for they name subscriptions; the issuer last, for it needs the other settings of its section.
+    last = {PREFIX + "ESCALATION", PREFIX + "OIDC__ISSUER"}
+    for variable in sorted(environment, key=lambda name: (name in last, name)):
         if not variable.startswith(PREFIX):
             continue
         path = variable.removeprefix(PREFIX).lower().split("__")

@@ -23,8 +23,8 @@ Each process reads the same options. A later source stands above an earlier one:
 1. the defaults below;
 2. a TOML file: `--config FILE`, else `BIOTWIN_CONFIG`, else `biotwin.toml` in the working directory;
 3. the environment: `BIOTWIN_KAFKA__BOOTSTRAP` is `bootstrap` of the section `kafka`, `BIOTWIN_SITE` is `site`;
-   `BIOTWIN_TOKEN` is `console.token`, and `BIOTWIN_TOKENS`, `BIOTWIN_SUBSCRIPTIONS` and
-   `BIOTWIN_ESCALATION` take JSON;
+   `BIOTWIN_TOKENS`, `BIOTWIN_SUBSCRIPTIONS`, `BIOTWIN_ESCALATION` and
+   `BIOTWIN_OIDC__ROLES` take JSON;
 4. options of the command line: `--set kafka.partitions=8`, `--kafka`, `--mqtt`, and a command's own.
 
 `biotwin config show` prints what is in force, secrets masked. An unknown name is an error that says so.

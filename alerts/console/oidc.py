@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from hmac import compare_digest
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -118,6 +118,8 @@ class Oidc:
         return Principal(account, roles.pop(), "oidc")
 
     def _client(self) -> Any:
+        with warnings.catch_warnings(action="ignore"):  # authlib announces that it will move on from httpx
+            from authlib.integrations.httpx_client import AsyncOAuth2Client
         settings = self._settings
         verify = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
         return AsyncOAuth2Client(
