@@ -146,6 +146,6 @@ class Oidc:
 
 
 async def _json(client: Any, url: str) -> Any:
-    answer = await client.get(url, withhold_token=True)
+    answer = await client.request("GET", url, withhold_token=True)
     answer.raise_for_status()
     return answer.json()
