@@ -13,7 +13,7 @@ from deploy.configuration import ConfigurationError, environment_of_flags, load_
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "site.toml"
-    path.write_text('site = "north"\n[kafka]\npartitions = 8\nbootstrap = "k:1"\n[console]\npublic_url = "https://from-file"\n')
+    path.write_text('site = "north"\n[kafka]\npartitions = 8\nbootstrap = "k:1"\n[oidc]\nclient_secret = "from-file"\n')
     return path
 
 
