@@ -119,7 +119,7 @@ class Oidc:
 
     def _client(self) -> Any:
         with warnings.catch_warnings(action="ignore"):  # authlib announces that it will move on from httpx
-            from authlib.integrations.httpx_client import AsyncOAuth2Client
+            from authlib.integrations.httpx_client import AsyncOAuth2Client  # noqa: PLC0415
         settings = self._settings
         verify = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
         return AsyncOAuth2Client(
