@@ -1,9 +1,8 @@
-// What a person does about an alert: acknowledge, pause, put off, resume. Sent as commands, under a name.
+// What a person does about an alert: acknowledge, pause, put off, resume. Sent as commands by whoever is signed in.
 
 import { el, setAttribute, setText } from "./elements.js";
 import { announce, serverClock } from "./live.js";
 
-const STORED = "biotwin-author";
 const UNCONFIRMED_MS = 10_000;
 const PAUSE_S = 120;
 const SPANS = [
@@ -67,48 +66,26 @@ function buttons(offered, patient, alert, whom) {
 
 // ---- Who acts --------------------------------------------------------------------------------------------------------
 
-let asks = null; // "token", "name" or "nothing"; null while the server has not said
-let author = null;
+let session = null; // { account, role, commands }; null while the server has not said
 
-function stored() {
-  try {
-    return JSON.parse(sessionStorage.getItem(STORED)) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-function headersOf({ token, name }) {
-  if (token) return { Authorization: `Bearer ${token}` };
-  return name ? { "Biotwin-Author": encodeURIComponent(name) } : {};
-}
-
-/** Asks the server who these credentials are; null where it does not know them. */
-async function whoIs(credentials) {
-  const answer = await fetch("/api/author", { headers: headersOf(credentials), cache: "no-store" }).catch(() => null);
-  if (!answer?.ok) return null;
-  const found = await answer.json();
-  asks = found.asks;
-  return found.author;
+async function whoIs() {
+  const answer = await fetch("/api/session", { cache: "no-store" }).catch(() => null);
+  if (answer?.status === 401) location.assign("/login");
+  return answer?.ok ? answer.json() : null;
 }
 
 function showAuthor() {
-  setText(document.getElementById("author-text"), author ? `Acting as ${author}` : "");
-  const change = document.getElementById("author-change");
-  setText(change, author ? "Change" : "Sign your acts");
-  change.hidden = asks === "nothing" || asks === null;
+  setText(document.getElementById("author-text"), session ? `Acting as ${session.account}` : "");
+  document.getElementById("author-change").hidden = !session;
+}
+
+async function signOut() {
+  const answer = await fetch("/logout", { method: "POST" }).catch(() => null);
+  if (answer?.ok) location.assign("/login?out");
+  else announce("Not signed out: the console does not answer.", "assertive");
 }
 
 function build() {
-  const field = el("input", { id: "author-field", name: "author", required: true, maxlength: 200, autocomplete: "off", "aria-describedby": "author-hint" });
-  const label = el("label", { for: "author-field" });
-  const refused = el("p", { id: "author-refused", class: "refused", role: "alert" });
-  const who = el(
-    "dialog",
-    { id: "author-dialog", "aria-labelledby": "author-title" },
-    el("form", { id: "author-form", method: "dialog" }, el("h2", { id: "author-title" }, "Who are you?"), label, field, el("p", { id: "author-hint", class: "fine" }), refused,
-      el("div", { class: "dialog-buttons" }, el("button", { type: "button", "data-close": true }, "Cancel"), el("button", { type: "submit", class: "primary" }, "Continue"))),
-  );
   const off = el(
     "dialog",
     { id: "off-dialog", "aria-labelledby": "off-title", "aria-describedby": "off-about" },
@@ -118,7 +95,7 @@ function build() {
       el("p", { class: "fine" }, "It comes back by itself: at the end of this time, with a higher priority, or when you resume it."),
       el("div", { class: "dialog-buttons" }, el("button", { type: "button", "data-close": true }, "Cancel"), el("button", { type: "submit", class: "primary" }, "Put off"))),
   );
-  document.body.append(who, off);
+  document.body.append(off);
   for (const button of document.querySelectorAll("dialog [data-close]")) button.addEventListener("click", () => button.closest("dialog").close("cancel"));
 }
 
@@ -141,29 +118,6 @@ function ask(dialog, submit) {
   });
 }
 
-async function askAuthor() {
-  const byToken = asks === "token";
-  const field = document.getElementById("author-field");
-  field.type = byToken ? "password" : "text";
-  field.value = "";
-  setText(document.querySelector('label[for="author-field"]'), byToken ? "Your personal token" : "Your name or staff id");
-  setText(document.getElementById("author-hint"), byToken ? "What you do is signed with the token's holder." : "What you do is signed with it. It is kept until this tab closes.");
-  const refused = document.getElementById("author-refused");
-  setText(refused, "");
-  return ask(document.getElementById("author-dialog"), async () => {
-    const credentials = byToken ? { token: field.value.trim() } : { name: field.value.trim() };
-    const found = await whoIs(credentials);
-    if (!found) {
-      setText(refused, byToken ? "That token is not known here." : "That cannot be a name.");
-      return false;
-    }
-    author = found;
-    sessionStorage.setItem(STORED, JSON.stringify(credentials));
-    showAuthor();
-    return true;
-  });
-}
-
 // ---- Acting ----------------------------------------------------------------------------------------------------------
 
 async function askOff(button) {
@@ -180,20 +134,20 @@ async function askOff(button) {
 async function perform(button) {
   const { act, patient, alert } = button.dataset;
   if (button.getAttribute("aria-disabled")) return;
-  if (asks === null) author = await whoIs(stored());
-  if (asks === null) return refuse(button, "the console does not answer");
-  if (asks === "nothing") return refuse(button, "acting needs named tokens, and none is configured here");
-  if (!author && !(await askAuthor())) return button.focus();
+  session ??= await whoIs();
+  if (!session) return refuse(button, "the console does not answer");
+  const kind = ACTS[act].kind ?? act;
+  if (!session.commands.includes(kind)) return refuse(button, `the role ${session.role.replace("_", " ")} does not act on alerts`);
   const extra = act === "alarm_off" ? await askOff(button) : act === "audio_pause" ? { duration_s: PAUSE_S } : (ACTS[act].fields ?? {});
   if (!extra) return button.focus();
   setAttribute(button, "aria-disabled", "true");
-  const answer = await fetch(`/api/commands/${ACTS[act].kind ?? act}`, {
+  const answer = await fetch(`/api/commands/${kind}`, {
     method: "POST",
-    headers: { "Content-Type": "application/json", ...headersOf(stored()) },
+    headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ patient, alert, ...extra }),
   }).catch(() => null);
   if (answer?.status === 202) {
-    announce(`${ACTS[act].done} by ${author}: sent.`, "polite");
+    announce(`${ACTS[act].done} by ${session.account}: sent.`, "polite");
     setTimeout(() => {
       if (!button.isConnected || !button.getAttribute("aria-disabled")) return;
       setAttribute(button, "aria-disabled", null);
@@ -202,11 +156,7 @@ async function perform(button) {
     return;
   }
   setAttribute(button, "aria-disabled", null);
-  if (answer?.status === 401) {
-    author = null;
-    sessionStorage.removeItem(STORED);
-    showAuthor();
-  }
+  if (answer?.status === 401) return location.assign("/login");
   const why = answer ? ((await answer.json().catch(() => null))?.error ?? `status ${answer.status}`) : "the console does not answer";
   refuse(button, why);
 }
@@ -222,10 +172,9 @@ function refuse(button, why) {
 /** Makes the page's buttons work and says who acts. */
 export async function startActing() {
   build();
-  const credentials = stored();
-  author = await whoIs(credentials);
+  session = await whoIs();
   showAuthor();
-  document.getElementById("author-change").addEventListener("click", askAuthor);
+  document.getElementById("author-change").addEventListener("click", signOut);
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-act]");
     if (button) perform(button);
