@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,23 +10,24 @@ import typer
 if TYPE_CHECKING:
     import asyncio
 
+    from starlette.routing import Route
+
+    from alerts.console.access import Access
     from alerts.console.application import History
+    from alerts.console.event_stream import Source
     from alerts.console.feed import Feed
+    from alerts.console.ward import Ward
 
 NAME = "console"
 
 
 def console(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; other than loopback it needs a token.")
+        str | None, typer.Option(help="Address to listen on; beyond loopback behind a proxy with TLS.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = None,
-    token: Annotated[
-        str | None, typer.Option(help="Token that readers must give; better said as BIOTWIN_TOKEN.", show_default=False)
-    ] = None,
 ) -> None:
     """Serve the ward console and the HTTP interface. Not a medical device."""
-    from alerts.console.security import ExposureError
     from alerts.console.server import serve_console
     from contracts.metrics import ProcessMetrics
     from deploy.api.http import command_routes
@@ -36,7 +36,7 @@ def console(
     from deploy.fhir.api import fhir_routes
     from deploy.process import configure_logging, run, serve_metrics
 
-    given = {"console.host": host, "console.port": port, "console.token": token}
+    given = {"console.host": host, "console.port": port}
     configuration = load_configuration(overrides={name: value for name, value in given.items() if value is not None})
     configure_logging(NAME)
     feeds: list[Feed] = []
@@ -44,6 +44,9 @@ def console(
     async def main(stop: asyncio.Event) -> None:
         metrics = ProcessMetrics()
         with serve_metrics(configuration, metrics, NAME, ready=lambda: feeds[0].up and feeds[0].loaded) as endpoint:
+
+            def routes(access: Access, ward: Ward, source: Source) -> list[Route]:
+                return [*command_routes(configuration, access), *fhir_routes(access, ward, source)]
 
             def listening(url: str, feed: Feed) -> None:
                 feeds.append(feed)
@@ -54,16 +57,13 @@ def console(
                 configuration,
                 metrics,
                 stop,
-                routes=command_routes(configuration),
-                routes_of=partial(fhir_routes, configuration),
+                routes=routes,
                 history=history_in(configuration.history.directory),
                 listening=listening,
             )
 
     try:
         run(main)
-    except ExposureError as error:
-        raise UserError(str(error)) from error
     except OSError as error:
         where = f"{configuration.console.host}:{configuration.console.port}"
         raise UserError(f"the console cannot listen on {where}: {error}") from error

@@ -11,12 +11,12 @@ from pathlib import Path
 import orjson
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from alerts.console.application import STATIC
 from alerts.console.directory import Directory, Entry
 from deploy.kafka.scratch import ScratchKafka
-from tests.console.console_harness import Console, Record, alert, chromium, running_console, signal, write
+from tests.console.console_harness import Console, Record, SignedIn, alert, chromium, running_console, signal, write
 
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 PAGES = ("/", "/inbox", "/on-call", "/patients/p-2")
@@ -34,7 +34,7 @@ async def console(kafka: ScratchKafka, tmp_path: Path) -> AsyncIterator[Console]
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def browser() -> AsyncIterator[SignedIn]:
     async with chromium() as started:
         yield started
 
@@ -46,7 +46,7 @@ def ringing(patient: str, priority: str, onset_t: float) -> list[Record]:
     return [told, signal(told, "condition_onset", "on", 1, t=onset_t)]
 
 
-async def opened(browser: Browser, url: str, locale: str = "en-GB") -> Page:
+async def opened(browser: SignedIn, url: str, locale: str = "en-GB") -> Page:
     page = await browser.new_page(locale=locale, bypass_csp=True)
     await page.goto(url)
     await page.wait_for_selector("body[data-connection=live]", timeout=20_000)
@@ -56,7 +56,7 @@ async def opened(browser: Browser, url: str, locale: str = "en-GB") -> Page:
 @pytest.mark.kafka
 @pytest.mark.browser
 async def test_the_inbox_puts_the_most_urgent_first_and_opens_by_keyboard(
-    console: Console, browser: Browser, kafka: ScratchKafka
+    console: Console, browser: SignedIn, kafka: ScratchKafka
 ) -> None:
     now = time.time()
     medium, high = ringing("p-1", "medium", now - 5), ringing("p-2", "high", now - 60)
@@ -85,7 +85,7 @@ async def test_the_inbox_puts_the_most_urgent_first_and_opens_by_keyboard(
 @pytest.mark.kafka
 @pytest.mark.browser
 async def test_the_highest_alert_that_nobody_answered_is_heard_and_falls_silent_when_answered(
-    console: Console, browser: Browser, kafka: ScratchKafka
+    console: Console, browser: SignedIn, kafka: ScratchKafka
 ) -> None:
     now = time.time()
     medium, high = ringing("p-1", "medium", now - 5), ringing("p-2", "high", now - 60)
@@ -113,7 +113,7 @@ async def test_the_highest_alert_that_nobody_answered_is_heard_and_falls_silent_
 @pytest.mark.browser
 @pytest.mark.parametrize("locale", ["en-GB", "ja-JP"])
 async def test_axe_finds_nothing_on_any_page(
-    console: Console, browser: Browser, kafka: ScratchKafka, locale: str
+    console: Console, browser: SignedIn, kafka: ScratchKafka, locale: str
 ) -> None:
     wrong = []
     for alarming in (False, True):

@@ -1,7 +1,7 @@
 // The language of the pages. The English text is the key; words.ja.json says the same in Japanese.
 
 const STORED = "biotwin-language";
-export const LANGUAGES = { en: "English", ja: "日本語" };
+const LANGUAGES = { en: "English", ja: "日本語" };
 
 function chosen() {
   let kept = null;
@@ -26,9 +26,26 @@ export function messageOf(alert) {
   return (language === "ja" && alert.message_ja) || alert.message;
 }
 
-export function choose(next) {
-  localStorage.setItem(STORED, next);
-  location.reload();
+/** The language of that sentence where it is not the page's, else null. */
+export function languageOf(alert) {
+  return language === "en" || alert.message_ja ? null : "en";
+}
+
+/** A field to choose the language in; the page is loaded anew in it. */
+export function languageChoice() {
+  const select = document.createElement("select");
+  select.id = "language";
+  select.setAttribute("aria-label", t("Language"));
+  for (const [code, name] of Object.entries(LANGUAGES)) {
+    const option = new Option(name, code, code === language, code === language);
+    option.lang = code;
+    select.append(option);
+  }
+  select.addEventListener("change", () => {
+    localStorage.setItem(STORED, select.value);
+    location.reload();
+  });
+  return select;
 }
 
 /** Puts the page's own text, as it stands in the HTML file, into the reader's language. */
@@ -41,7 +58,7 @@ function translatePage() {
     const text = node.data.trim();
     if (text in words) node.data = node.data.replace(text, words[text]);
   }
-  for (const name of ["aria-label", "placeholder"]) {
+  for (const name of ["aria-label", "placeholder", "title"]) {
     for (const element of document.querySelectorAll(`[${name}]`)) element.setAttribute(name, t(element.getAttribute(name)));
   }
 }
