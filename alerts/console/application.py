@@ -30,6 +30,7 @@ from alerts.console.security import Gate
 from alerts.console.trend import Point, thin
 from alerts.console.ward import Ward
 from alerts.on_call import ends_at, shift_at
+from alerts.words import CHANNEL_WORDS, CODE_WORDS, unit_words
 from contracts.signals import default_registry
 
 STATIC = Path(str(files("alerts.console") / "static"))
@@ -185,10 +186,13 @@ class _Api:
         return _json({"now": self._clock(), "at": at, "roles": roles})
 
     async def signals(self, _request: Request) -> Response:
-        """GET /api/signals: the registry, as far as a page needs it."""
+        """GET /api/signals: the registry, as far as a page needs it, and what channels and codes are called in each
+        language."""
         fields = ("name", "ucum", "period_s", "validity_s", "shape", "codes")
         rows = [{field: getattr(signal, field) for field in fields} for signal in default_registry().signals]
-        return _json({"signals": rows})
+        channels = {name: {**words, "unit": unit_words(name).strip()} for name, words in CHANNEL_WORDS.items()}
+        codes = {f"{signal} {code}": words for (signal, code), words in CODE_WORDS.items()}
+        return _json({"signals": rows, "channels": channels, "codes": codes})
 
     async def patient(self, request: Request) -> Response:
         """GET /api/patients/{patient}: the row, and every known alert with evidence and transitions."""

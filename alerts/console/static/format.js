@@ -44,10 +44,14 @@ export const PRIORITY_WORDS = { high: t("High"), medium: t("Medium"), low: t("Lo
 export const PRIORITY_MARKS = { high: "!!!", medium: "!!", low: "!", none: "i" };
 
 const known = new Map();
+let channels = {};
+let codeWords = {};
 
-/** Takes the registry from /api/signals. */
-export function learnSignals(signals) {
-  for (const signal of signals) known.set(signal.name, signal);
+/** Asks for the registry of signals, and for what channels and codes are called. */
+export async function learnSignals() {
+  const body = await (await fetch("/api/signals")).json();
+  for (const signal of body.signals) known.set(signal.name, signal);
+  ({ channels, codes: codeWords } = body);
 }
 
 export function signalInfo(name) {
@@ -55,11 +59,11 @@ export function signalInfo(name) {
 }
 
 export function label(name) {
-  return (SIGNALS[name] && t(SIGNALS[name][0])) ?? sentence(name.replaceAll("_", " "));
+  return (SIGNALS[name] && t(SIGNALS[name][0])) ?? sentence(channels[name]?.[language] ?? name.replaceAll("_", " "));
 }
 
 export function unit(name) {
-  return SIGNALS[name]?.[1] ?? "";
+  return SIGNALS[name] ? t(SIGNALS[name][1]) : (channels[name]?.unit ?? "");
 }
 
 export function sentence(text) {
@@ -74,11 +78,11 @@ export function typeset(text) {
 /** A value without its unit; an en dash where there is none. */
 export function number(name, value) {
   if (value === null || value === undefined || value === "") return "–";
-  if (typeof value === "string") return sentence(value.replaceAll("_", " "));
+  if (typeof value === "string") return sentence(codeWords[`${name} ${value}`]?.[language] ?? value.replaceAll("_", " "));
   if (CODES[name]) return CODES[name][value] ? t(CODES[name][value]) : String(value);
   const codes = Object.entries(signalInfo(name).codes ?? {});
   const code = codes.find(([, index]) => index === value);
-  if (code) return sentence(code[0].replaceAll("_", " "));
+  if (code) return sentence(codeWords[`${name} ${code[0]}`]?.[language] ?? code[0].replaceAll("_", " "));
   return value.toFixed(SIGNALS[name]?.[2] ?? 1);
 }
 
@@ -139,7 +143,7 @@ export function quality(q) {
 /** NEWS2 as text: { shown, note, missing }. */
 export function news2(score) {
   if (!score) return { shown: "–", note: t("no score"), missing: "" };
-  if (score.applicable === false) return { shown: "–", note: score.reason ? sentence(score.reason) : t("not applicable"), missing: "" };
+  if (score.applicable === false) return { shown: "–", note: score.reason ? sentence(t(score.reason)) : t("not applicable"), missing: "" };
   if (score.low === null || score.high === null || score.low === undefined || score.high === undefined) {
     return { shown: "–", note: t("not known"), missing: missingText(score.missing) };
   }
@@ -151,6 +155,18 @@ export function news2(score) {
 function missingText(missing) {
   if (!missing?.length) return "";
   return t("without {names}", { names: missing.map((name) => label(name)).map(lower).join(", ") });
+}
+
+/** When a value was measured, and received: exactly, or by then at the latest. */
+export function timesOf(signal) {
+  const times = { measured: clockTime(signal.t), received: clockTime(signal.received_at) };
+  return signal.exact ? t("Measured {measured}, received {received}", times) : t("Measured {measured}, received by {received}", times);
+}
+
+/** A page's title: whether it is live, how many high alerts stand, and what it shows. */
+export function titleOf(urgent, text) {
+  const live = document.body.dataset.connection === "live" ? "" : `${t("Not live")} · `;
+  return `${live}${urgent ? `${t("({count} high)", { count: urgent })} ` : ""}${text} · BioTwin`;
 }
 
 function lower(text) {
@@ -169,6 +185,13 @@ export function news2Band(score) {
 export function spoken(row) {
   const parts = [row.bed && t("bed {bed}", { bed: row.bed }), row.name || row.patient].filter(Boolean);
   return row.patient === "" ? t("system") : parts.join(", ");
+}
+
+const ANSWERED = ["acknowledged", "alarm_off"];
+
+/** Whether nobody has taken the alert or put it off. */
+export function isUnanswered(alert) {
+  return !ANSWERED.includes(alert.signal?.state);
 }
 
 /** How an alert's signal stands, in words; "" where nothing is known of it. */

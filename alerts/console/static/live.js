@@ -2,6 +2,7 @@
 
 import { clockTime, signalWords, span } from "./format.js";
 import { setText } from "./elements.js";
+import { station } from "./station.js";
 import { messageOf, t } from "./words.js";
 
 const SILENCE_MS = 7000;
@@ -42,6 +43,7 @@ export class Live {
   open() {
     this.source?.close();
     const query = new URLSearchParams(this.query);
+    if (station()) query.set("station", station());
     if (this.lastId) query.set("after", this.lastId);
     const source = new EventSource(`/events?${query}`);
     this.source = source;
@@ -153,10 +155,11 @@ export function announceAlert(alert, who, words) {
   const key = `${alert.provenance?.announced_id || alert.id} ${alert.transition}`;
   if (!open || spokenAlerts.has(key)) return;
   spokenAlerts.add(key);
-  const stage = alert.stage === "provisional" && alert.transition === "onset" ? " Provisional." : "";
-  const ending = { clear: "Cleared: ", withdrawn: "Withdrawn: " }[alert.transition] ?? "";
+  const stage = alert.stage === "provisional" && alert.transition === "onset" ? ` ${t("Provisional.")}` : "";
+  const ending = { clear: t("Cleared:"), withdrawn: t("Withdrawn:") }[alert.transition];
   const urgent = alert.priority === "high" && alert.transition === "onset";
-  announce(`${words[alert.priority]} priority, ${who}. ${ending}${messageOf(alert)}${stage}`, urgent ? "assertive" : "polite");
+  const about = t("{priority} priority, {who}.", { priority: words[alert.priority], who });
+  announce(`${[about, ending, messageOf(alert)].filter(Boolean).join(" ")}${stage}`, urgent ? "assertive" : "polite");
 }
 
 /** Speaks what became of alerts' signals since the row was last seen; what is heard anew, and escalations, interrupt. */

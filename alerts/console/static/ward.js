@@ -4,12 +4,12 @@ import { actButtons, startActing } from "./acts.js";
 import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
 import {
   PRIORITIES, PRIORITY_MARKS, PRIORITY_WORDS, clockTime, freshness, isoTime, label, learnSignals, minuteTime, news2,
-  news2Band, number, quality, signalWords, span, spoken, typeset,
+  isUnanswered, news2Band, number, quality, sentence, signalWords, span, spoken, timesOf, titleOf, typeset,
 } from "./format.js";
 import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
 import { startPage } from "./page.js";
 import { sound } from "./sound.js";
-import { messageOf, t } from "./words.js";
+import { languageOf, messageOf, t } from "./words.js";
 
 const VALUES = [
   { key: "heart_rate", signals: ["heart_rate"], unit: "/min" },
@@ -65,12 +65,12 @@ class Line {
     setAttribute(this.row, "data-priority", top || null);
     setAttribute(this.row, "data-provisional", row.alerts[0]?.stage === "provisional" ? "true" : null);
     renderIfChanged(this.mark, top, () =>
-      top ? [priorityMark(top, PRIORITY_MARKS), el("span", { class: "unseen" }, `${PRIORITY_WORDS[top]} priority. `)] : [el("span", { class: "unseen" }, "No alert. ")],
+      top ? [priorityMark(top, PRIORITY_MARKS), el("span", { class: "unseen" }, `${t("{priority} priority", { priority: PRIORITY_WORDS[top] })}. `)] : [el("span", { class: "unseen" }, `${t("No alert")}. `)],
     );
     setText(this.bed, row.bed || "–");
-    setAttribute(this.bed, "title", row.bed ? `Bed ${row.bed}` : "No bed known");
+    setAttribute(this.bed, "title", row.bed ? t("Bed {bed}", { bed: row.bed }) : t("No bed known"));
     setText(this.link, row.name || row.patient);
-    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && `${row.age_band.replaceAll("-", "\u2060\u2013\u2060")}\u00a0y`].filter(Boolean).join(" · "));
+    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && t("{age}\u00a0y", { age: row.age_band.replaceAll("-", "\u2060\u2013\u2060") })].filter(Boolean).join(" · "));
     this.session.hidden = !row.session?.active;
     const score = news2(row.news2);
     setText(this.news2, score.shown);
@@ -113,8 +113,8 @@ function showValue(cell, row, now) {
   const texts = cell.signals.map((name) => number(name, row.signals[name]?.value));
   setAttribute(cell.box, "data-state", fresh.state);
   setText(cell.shown, fresh.state === "expired" ? "–" : texts.join("/"));
-  setText(cell.age, fresh.state === "expired" ? `last ${texts.join("/")}, ${fresh.text}` : fresh.text);
-  setAttribute(cell.box, "title", `Measured ${clockTime(worst.t)}, received ${worst.exact ? "" : "by "}${clockTime(worst.received_at)}, ${grade.word}`);
+  setText(cell.age, fresh.state === "expired" ? t("last {value}, {age}", { value: texts.join("/"), age: fresh.text }) : fresh.text);
+  setAttribute(cell.box, "title", `${timesOf(worst)}, ${grade.word}`);
   renderIfChanged(cell.bars, String(grade.bars), () => [
     qualityBars(grade.bars),
     el("span", { class: grade.bars === 3 ? "unseen" : "quality-word" }, grade.word),
@@ -133,16 +133,16 @@ function alertItems(row) {
       el(
         "span",
         { class: "reason" },
-        el("span", { class: "message" }, typeset(messageOf(alert))),
+        el("span", { class: "message", lang: languageOf(alert) }, typeset(messageOf(alert))),
         " ",
         alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, t("provisional")),
         " ",
-        el("time", { class: "since", datetime: isoTime(alert.onset_t), "data-onset": alert.onset_t, title: `Onset measured ${clockTime(alert.onset_t)}, newest evidence received ${clockTime(alert.received_at)}` }),
-        el("span", { class: "signal" }, el("span", { class: "signal-words" }, signalWords(alert.signal)), " ", actButtons(row.patient, alert, spoken(row), ["acknowledge"])),
+        el("time", { class: "since", datetime: isoTime(alert.onset_t), "data-onset": alert.onset_t, title: t("Onset measured {onset}, newest evidence received {received}", { onset: clockTime(alert.onset_t), received: clockTime(alert.received_at) }) }),
+        el("span", { class: "signal" }, el("span", { class: "signal-words", "data-signal": alert.signal?.state }, signalWords(alert.signal)), " ", actButtons(row.patient, alert, spoken(row), ["acknowledge"])),
       ),
     );
   });
-  if (ordered.length > SHOWN_ALERTS) items.push(el("li", { class: "more" }, `and ${ordered.length - SHOWN_ALERTS} more`));
+  if (ordered.length > SHOWN_ALERTS) items.push(el("li", { class: "more" }, t("and {count} more", { count: ordered.length - SHOWN_ALERTS })));
   if (!items.length) items.push(el("li", { class: "none" }, t("None")));
   return items;
 }
@@ -221,10 +221,12 @@ function showWards() {
 function showCounts() {
   const all = [...patients.values()].flatMap((row) => row.alerts);
   const count = (priority) => all.filter((alert) => alert.priority === priority && alert.kind !== "technical").length;
+  const unanswered = all.filter((alert) => alert.signal && isUnanswered(alert)).length;
   const technical = all.filter((alert) => alert.kind === "technical").length;
   const listed = [...patients.keys()].filter(Boolean).length;
   const counts = [...PRIORITIES].reverse().slice(0, 3).map((priority) => [priority, count(priority)]);
-  renderIfChanged(document.getElementById("counts"), JSON.stringify([counts, technical, listed]), () => [
+  renderIfChanged(document.getElementById("counts"), JSON.stringify([counts, technical, listed, unanswered]), () => [
+    el("li", { class: unanswered ? "count" : "count zero", "data-count": "unanswered" }, el("strong", {}, String(unanswered)), ` ${t("not acknowledged")}`),
     ...counts.map(([priority, n]) =>
       el("li", { class: n ? "count" : "count zero" }, priorityMark(priority, PRIORITY_MARKS), el("strong", {}, String(n)), ` ${PRIORITY_WORDS[priority].toLowerCase()}`),
     ),
@@ -232,7 +234,7 @@ function showCounts() {
     el("li", { class: "count plain" }, el("strong", {}, String(listed)), ` ${listed === 1 ? t("patient") : t("patients")}`),
   ]);
   const urgent = counts[0][1];
-  document.title = `${document.body.dataset.connection === "live" ? "" : "Not live · "}${urgent ? `(${urgent} high) ` : ""}${t("Ward")} · BioTwin`;
+  document.title = titleOf(urgent, t("Ward"));
 }
 
 function showTechnical() {
@@ -249,13 +251,13 @@ function showTechnical() {
           { class: row.patient === "" ? "system" : null },
           el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
           row.patient === ""
-            ? el("span", { class: "whom" }, "System")
-            : el("a", { class: "whom", href: `/patients/${encodeURIComponent(row.patient)}` }, [row.bed && `Bed ${row.bed}`, row.name || row.patient].filter(Boolean).join(", ")),
-          el("span", { class: "message" }, typeset(messageOf(alert))),
+            ? el("span", { class: "whom" }, t("System"))
+            : el("a", { class: "whom", href: `/patients/${encodeURIComponent(row.patient)}` }, sentence(spoken(row))),
+          el("span", { class: "message", lang: languageOf(alert) }, typeset(messageOf(alert))),
           alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, t("provisional")),
           el("time", { class: "since", datetime: isoTime(alert.onset_t) }, t("since {time}", { time: minuteTime(alert.onset_t) })),
         ),
-      ).concat(found.length > SHOWN_TECHNICAL ? [el("li", { class: "quiet" }, `and ${found.length - SHOWN_TECHNICAL} more, shown with their patients`)] : []),
+      ).concat(found.length > SHOWN_TECHNICAL ? [el("li", { class: "quiet" }, t("and {count} more, shown with their patients", { count: found.length - SHOWN_TECHNICAL }))] : []),
   );
 }
 
@@ -283,7 +285,7 @@ document.getElementById("filter").addEventListener("submit", (event) => event.pr
 
 startPage();
 startActing();
-learnSignals((await (await fetch("/api/signals")).json()).signals);
+await learnSignals();
 new Live({}, {
   reset(rows) {
     loaded = true;
