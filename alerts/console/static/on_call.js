@@ -5,7 +5,9 @@ import { el, renderIfChanged, setText } from "./elements.js";
 import { clockTime } from "./format.js";
 import { Live, announce, serverClock } from "./live.js";
 import { startPage } from "./page.js";
+import { may } from "./session.js";
 import { sound } from "./sound.js";
+import { keep, station } from "./station.js";
 import { t } from "./words.js";
 
 const RELOAD_MS = 5000;
@@ -37,7 +39,7 @@ function card(role) {
     el("h2", {}, role.role),
     el("p", {}, role.holder ? el("strong", { class: "holder" }, role.holder) : el("strong", { class: "holder nobody" }, t("Nobody is on call"))),
     role.holder && el("p", { class: "fine" }, t("since {time}", { time: clockTime(role.since) }), role.until ? `, ${t("until {time}", { time: clockTime(role.until) })}` : ""),
-    form,
+    may("take_role") && form,
     said,
   );
 }
@@ -70,8 +72,17 @@ byId("take").addEventListener("submit", (event) => {
   perform("take_role", { role: byId("take-role").value.trim(), ...(hours ? { until: serverClock.now() + Number(hours) * 3600 } : {}) }, byId("take-said"));
 });
 
-startPage();
+byId("station-name").value = station();
+byId("station").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (keep(byId("station-name").value.trim())) location.assign("/on-call");
+  else setText(byId("station-said"), t("A station's name has small letters, digits and dashes."));
+});
+
 startActing();
+await startPage();
+byId("take").hidden = !may("take_role");
+byId("take-not").hidden = may("take_role");
 load();
 new Live({}, { reset: (rows) => (patients.clear(), take(rows)), rows: take, alert() {} });
 setInterval(load, RELOAD_MS);

@@ -1,6 +1,6 @@
-// Audible signals by priority. Pulse counts and the time between bursts: IEC 60601-1-8 as bedside monitors apply it
-// (Edan X8: 10 pulses every 10 s, 3 every 25 s, low about every 30 s). Pulse length, spacing and spectrum (a fundamental
-// between 150 and 1000 Hz with four harmonics) follow the ranges of its tables on pulse and burst characteristics.
+// Audible signals by priority, in the manner of IEC 60601-1-8. Pulses in a burst and the time between bursts are those of
+// a bedside monitor (Edan X8: high 10 pulses about every 10 s, medium 3 about every 25 s, low about every 30 s). The
+// console is no alarm system in the standard's sense, and its sounds were not measured against it.
 
 import { el, setAttribute, setText } from "./elements.js";
 import { PRIORITIES, PRIORITY_WORDS } from "./format.js";
