@@ -15,7 +15,7 @@ function line(record) {
     el("td", {}, clockTime(record.t)),
     el("td", {}, record.account || t("unknown")),
     el("td", {}, roleWords(record.role)),
-    el("td", {}, `${what} `, el("code", {}, record.target), record.names ? `, ${t("with names")}` : ""),
+    el("td", {}, `${what} `, el("code", {}, record.target), record.names ? ` (${t("with names")})` : ""),
     el("td", {}, [record.patient, record.alert].filter(Boolean).join(", ")),
     el("td", { "data-outcome": record.outcome }, OUTCOMES[record.outcome] ? t(OUTCOMES[record.outcome]) : record.outcome),
   );

@@ -154,7 +154,7 @@ export function news2(score) {
 
 function missingText(missing) {
   if (!missing?.length) return "";
-  return t("without {names}", { names: missing.map((name) => label(name)).map(lower).join(", ") });
+  return t("without {names}", { names: missing.map((name) => label(name)).map(lower).join(t(", ")) });
 }
 
 /** When a value was measured, and received: exactly, or by then at the latest. */
