@@ -245,7 +245,7 @@ function alertCard(alert, open) {
     disclosure(`${alert.id} evidence`, t("Evidence"), open, evidence(alert)),
     disclosure(`${alert.id} history`, counted("History", alert.transitions), open, history(alert)),
     alert.signals.length ? disclosure(`${alert.id} signal`, counted("Who did what", alert.signals), open, acts(alert)) : null,
-    alert.receipts.length ? disclosure(`${alert.id} deliveries`, counted("Deliveries", alert.receipts), open, deliveries(alert)) : null,
+    upToDate(disclosure(`${alert.id} deliveries`, counted("Deliveries", alert.receipts), open, deliveries(alert))),
   );
 }
 
@@ -270,8 +270,15 @@ const RECEIPTS = {
   expired: "Expired", failed: "Failed",
 };
 
+/** Receipts come without news of the alert itself: they are asked for when somebody looks. */
+function upToDate(details) {
+  details.addEventListener("toggle", () => details.open && alertsSoon());
+  return details;
+}
+
 /** What became of each notification: to whom, by which channel, how far it came. */
 function deliveries(alert) {
+  if (!alert.receipts.length) return el("p", { class: "quiet" }, t("None."));
   return el(
     "ol",
     { class: "history" },
