@@ -262,6 +262,7 @@ def alert(
     source: str = "",
     announced_id: str = "",
     opened_by: str = "",
+    message_ja: str = "",
 ) -> Record:
     """A record of topic `alerts`. `opened_by` tells alerts of one rule apart."""
     t = onset_t if t is None else t
@@ -279,6 +280,7 @@ def alert(
         "onset_t": onset_t,
         "sequence": sequence,
         "message": message,
+        **({"message_ja": message_ja} if message_ja else {}),
         "source": source,
         "evidence": evidence,
         "provenance": {

@@ -61,10 +61,13 @@ def ringing(patient: str, priority: str, onset_t: float) -> list[Record]:
     """An alert about SpO2 and its signal, on."""
     why = evidence("spo2", 83, 85, {"spo2": 83}, onset_t)
     why["inputs"][0]["baseline"] = {"mean": 96.0, "scale": 1.0, "count": 400}
-    text = "SpO2 is 83 %, below 85 %."
-    told = alert(patient, f"spo2-{priority}", priority, text, onset_t=onset_t, stage="settled", evidence=why)
-    assert told[2] is not None
-    told[2]["message_ja"] = "SpO2は83 %で、85 %を下回っています。"
+    told = alert(
+        *(patient, f"spo2-{priority}", priority, "SpO2 is 83 %, below 85 %."),
+        onset_t=onset_t,
+        stage="settled",
+        evidence=why,
+        message_ja="SpO2は83 %で、85 %を下回っています。",
+    )
     return [told, signal(told, "condition_onset", "on", 1, t=onset_t)]
 
 
