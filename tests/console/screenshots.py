@@ -350,9 +350,11 @@ async def every_page(console: Console, browser: SignedIn, folder: Path) -> None:
                 await page.wait_for_timeout(1200)
                 file = f"{locale[:2]}-{width}-{name}"
                 if name == "patient":
+                    await page.wait_for_selector("#active .alert-card")
                     for summary in await page.locator("#active .alert-card").first.locator("summary").all():
                         await summary.click()
                     await page.wait_for_timeout(300)
+                    await page.evaluate("scrollTo(0, 0)")
                 await page.screenshot(path=folder / f"{file}.png", animations="disabled", full_page=True)
                 if name == "patient":
                     await page.locator("#limits-open").click()

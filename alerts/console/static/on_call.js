@@ -23,9 +23,10 @@ function card(role) {
     { class: "acts" },
     button("take_role", t("Take over")),
     role.holder && button("release_role", t("Release")),
-    el("label", { for: field }, t("Hand over to")),
-    el("input", { id: field, maxlength: 200, autocomplete: "off", required: true, "data-focus": `${role.role} to` }),
-    button("hand_over_role", t("Hand over")),
+    el("span", { class: "hand-over" },
+      el("label", { for: field }, t("Hand over to")),
+      el("input", { id: field, maxlength: 200, autocomplete: "off", required: true, "data-focus": `${role.role} to` }),
+      button("hand_over_role", t("Hand over"))),
   );
   const act = (kind, fields) => perform(kind, { role: role.role, ...fields }, said);
   form.addEventListener("submit", (event) => {
@@ -38,7 +39,7 @@ function card(role) {
     { class: "role", "data-role": role.role },
     el("h2", {}, role.role),
     el("p", {}, role.holder ? el("strong", { class: "holder" }, role.holder) : el("strong", { class: "holder nobody" }, t("Nobody is on call"))),
-    role.holder && el("p", { class: "fine" }, t("since {time}", { time: clockTime(role.since) }), role.until ? `, ${t("until {time}", { time: clockTime(role.until) })}` : ""),
+    role.holder && el("p", { class: "fine" }, [t("since {time}", { time: clockTime(role.since) }), role.until && t("until {time}", { time: clockTime(role.until) })].filter(Boolean).join(t(", "))),
     may("take_role") && form,
     said,
   );
