@@ -316,7 +316,7 @@ def on_call(now: float) -> Iterator[Record]:
 
 def receipts(told: list[Record]) -> Iterator[Record]:
     for _, patient, body in told:
-        if body is None or (patient, body["rule"], body["sequence"]) != (SICK, "news2-emergency", 1):
+        if body is None or (body["rule"], body["transition"], body["stage"]) != ("news2-emergency", "onset", "settled"):
             continue
         step = {name: body[name] for name in ("patient", "transition", "stage", "sequence")} | {"alert": body["id"]}
         for place, state in enumerate(("queued", "sent", "delivered", "read")):

@@ -176,7 +176,7 @@ async def test_the_patient_page_marks_the_onset_and_shows_why_and_to_whom_it_wen
     await card.locator("summary", has_text="Evidence").click()
     await expect(card.locator(".decision")).to_contain_text("83 %")
     await expect(card.locator(".decision")).to_contain_text("85 %, of the rule")
-    await expect(card.locator(".inputs tbody tr")).to_have_text(re.compile("SpO₂83 %96 ± 2.*0 s96 %"))
+    await expect(card.locator(".inputs tbody tr")).to_have_text(re.compile("SpO₂83 %.*0 s96 %96 ± 2"))
     await card.locator("summary", has_text="Deliveries, 2 entries").click()
     await expect(card.locator("[data-state=sent]")).to_contain_text("mqtt · ward-4-east")
     await write(kafka.bootstrap, [(ALERT_RECEIPTS, "p-2", {**receipt, "state": "delivered", "t": now})])

@@ -34,7 +34,7 @@ export function evidence(alert) {
 }
 
 function inputs(rows) {
-  const headings = ["Input", "Value", "Usual", "Measured", "Age then", "Quality"];
+  const headings = ["Input", "Value", "Measured", "Age then", "Quality", "Usual"];
   return el(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": t("Inputs") },
@@ -51,10 +51,10 @@ function inputs(rows) {
             { title: t("Reading {id}", { id: input.reading }) },
             el("th", { scope: "row" }, label(input.signal)),
             el("td", {}, valueWithUnit(input.signal, input.value)),
-            el("td", {}, usual(input)),
             el("td", {}, el("time", { datetime: isoTime(input.t) }, clockTime(input.t))),
             el("td", {}, span(input.age_s)),
             el("td", {}, `${Math.round(input.quality * 100)} %`),
+            el("td", {}, usual(input)),
           ),
         ),
       ),

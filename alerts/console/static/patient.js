@@ -270,6 +270,8 @@ const RECEIPTS = {
   expired: "Expired", failed: "Failed",
 };
 
+const NOTIFICATIONS = { onset: "Raised", update: "Updated", clear: "Cleared", withdrawn: "Withdrawn", call: "Escalation" };
+
 /** Receipts come without news of the alert itself: they are asked for when somebody looks. */
 function upToDate(details) {
   details.addEventListener("toggle", () => details.open && alertsSoon());
@@ -287,7 +289,7 @@ function deliveries(alert) {
         "li",
         { "data-state": step.state },
         el("strong", {}, RECEIPTS[step.state] ? t(RECEIPTS[step.state]) : step.state),
-        el("span", {}, [step.holder && t("{holder} as {role}", { holder: step.holder, role: step.role }), `${step.channel} · ${step.subscription}`, step.attempt > 1 && t("attempt {n}", { n: step.attempt })].filter(Boolean).join(" · ")),
+        el("span", {}, [step.holder && t("{holder} as {role}", { holder: step.holder, role: step.role }), NOTIFICATIONS[step.transition] && t(NOTIFICATIONS[step.transition]), `${step.channel} · ${step.subscription}`, step.attempt > 1 && t("attempt {n}", { n: step.attempt })].filter(Boolean).join(" · ")),
         step.detail ? el("span", { class: "fine" }, step.detail) : null,
         el("span", { class: "fine" }, clockTime(step.t)),
       ),
