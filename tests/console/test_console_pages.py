@@ -36,7 +36,7 @@ from tests.console.console_harness import (
     write,
 )
 
-WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 PASSWORD = "correct horse battery"
 
 
