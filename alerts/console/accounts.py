@@ -28,7 +28,7 @@ LINK_S = 3600.0
 """How long a one-time link holds (s)."""
 
 TOUCH_S = 60.0
-"""A session's last use is written no more often (s), nor than ten times before it would be too old: each is an fsync."""
+"""A session's last use is written no more often (s), nor more than ten times within `idle_s`: each is an fsync."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Account names: they stand in Kafka as authors, so that a blank, as in a person's own name, is refused."""
