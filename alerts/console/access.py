@@ -8,6 +8,7 @@ from one of the console's own pages.
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ HASHED_AT_ONCE = 2
 
 UNKNOWN = "sign in, or give a token known here as Authorization: Bearer"
 NOT_WRITTEN = "The audit journal cannot be written: nothing is shown and nothing is done until it can."
+
+_IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+"""What is written down as a pseudonym or an id; other text, which may say anything, stands nowhere."""
 
 _log = structlog.get_logger(__name__)
 
@@ -171,9 +175,9 @@ class Access:
             what=what,
             target=target,
             outcome=outcome,
-            patient=patient if NAME.fullmatch(patient) else "",
-            alert=alert if NAME.fullmatch(alert) else "",
-            command=command if NAME.fullmatch(command) else "",
+            patient=patient if _IDENTITY.fullmatch(patient) else "",
+            alert=alert if _IDENTITY.fullmatch(alert) else "",
+            command=command if _IDENTITY.fullmatch(command) else "",
             names=what == "view" and outcome == "allowed" and principal.may(May.SEE_NAMES),
         )
 

@@ -27,8 +27,8 @@ LONGEST_PASSWORD = 256
 LINK_S = 3600.0
 """How long a one-time link holds (s)."""
 
-TOUCH_S = 10.0
-"""A session's last use is written no more often (s)."""
+TOUCH_S = 60.0
+"""A session's last use is written no more often (s), nor more than ten times within `idle_s`: each is an fsync."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Account names: they stand in Kafka as authors, so that a blank, as in a person's own name, is refused."""
@@ -185,7 +185,7 @@ class Accounts:
             if now > used_at + self._idle_s or now > began_at + self._longest_s:
                 connection.execute("DELETE FROM session WHERE digest = ?", (digest,))
                 return None
-            if now > used_at + TOUCH_S:
+            if now > used_at + min(TOUCH_S, self._idle_s / 10):
                 connection.execute("UPDATE session SET used_at = ? WHERE digest = ?", (now, digest))
         return Principal(account, role, via)
 

@@ -119,16 +119,16 @@ class _Api:
 
     async def events(self, request: Request) -> EventStreamResponse:
         """GET /events?patient=&only=alerts&station=: server-sent events. `after` stands in for a missing Last-Event-ID;
-        `station` names the place of a console that is missed when it is gone."""
-        query = request.query_params
+        `station` names the place of a console that is missed when it is gone, and counts for who is told of alarms."""
+        query, lens = request.query_params, lens_of(principal_of(request))
         last_id = request.headers.get("last-event-id") or query.get("after", "")
         return EventStreamResponse(
             self._streams.events(
                 last_id,
                 query.get("patient", ""),
                 rows=query.get("only") != "alerts",
-                station=query.get("station", ""),
-                lens=lens_of(principal_of(request)),
+                station=query.get("station", "") if lens.physiology else "",
+                lens=lens,
                 holds=partial(self._holds, request),
             )
         )

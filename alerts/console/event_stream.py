@@ -30,6 +30,7 @@ from contracts.metrics import ProcessMetrics
 ROWS_INTERVAL_S = 1.0
 STATUS_INTERVAL_S = 2.0
 HELD_INTERVAL_S = 5.0
+HELD_SHARES = 50
 SEND_TIMEOUT_S = 20.0
 RETRY_MS = 1_000
 
@@ -74,6 +75,7 @@ class Streams:
         self.boot = token_hex(4)
         self._clock = clock
         self._closed = False
+        self._watched = 0
         self._wake: set[asyncio.Event] = set()
         self._stations: Counter[str] = Counter()
         self._shared: dict[tuple[Any, ...], _Step] = {}
@@ -121,7 +123,8 @@ class Streams:
 
         It shows what `lens` lets through, and ends soon after `holds` says no.
         """
-        wake = asyncio.Event()
+        wake, gone = asyncio.Event(), asyncio.Event()
+        watching = asyncio.create_task(self._watch(holds, wake, gone)) if holds is not None else None
         if _STATION.fullmatch(station):
             self._stations[station] += 1
         self._wake.add(wake)
@@ -129,19 +132,15 @@ class Streams:
         try:
             yield f"retry: {RETRY_MS}\n\n".encode() + self._status()
             cursor = _Cursor(self, patient, rows=rows, lens=lens)
-            while not self._closed and not self.source.loaded:
+            while not self._over(gone) and not self.source.loaded:
                 await _wait(wake, STATUS_INTERVAL_S)
                 yield self._status()
             opening, replayed = cursor.open(last_id)
             yield opening
-            status_at = rows_at = held_at = self._clock()
-            while not self._closed:
+            status_at = rows_at = self._clock()
+            while not self._over(gone):
                 wake.clear()
                 now = self._clock()
-                if holds is not None and now - held_at >= HELD_INTERVAL_S:
-                    held_at = now
-                    if not await holds():
-                        return
                 chunk, alerts = cursor.advance(rows=now - rows_at >= ROWS_INTERVAL_S)
                 if now - rows_at >= ROWS_INTERVAL_S:
                     rows_at = now
@@ -155,10 +154,30 @@ class Streams:
                 pending = cursor.behind()
                 await _wait(wake, max(0.0, rows_at + ROWS_INTERVAL_S - now) if pending else status_at + 2.0 - now)
         finally:
+            if watching is not None:
+                watching.cancel()
             self._wake.discard(wake)
             self._clients.dec()
             self._stations[station] -= 1
             self._stations += Counter()  # those at 0 leave
+
+    async def _watch(self, holds: Callable[[], Awaitable[bool]], wake: asyncio.Event, gone: asyncio.Event) -> None:
+        """Sets `gone` when `holds` says no, or cannot say. Beside the stream, so that no alert waits for an answer."""
+        self._watched += 1
+        try:
+            # Many consoles that come back at once would all ask at once.
+            pause_s = HELD_INTERVAL_S * (self._watched % HELD_SHARES + 1) / HELD_SHARES
+            while True:
+                await asyncio.sleep(pause_s)
+                pause_s = HELD_INTERVAL_S
+                if not await holds():
+                    return
+        finally:
+            gone.set()
+            wake.set()
+
+    def _over(self, gone: asyncio.Event) -> bool:
+        return self._closed or gone.is_set()
 
     def _status(self) -> bytes:
         body = {

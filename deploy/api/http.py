@@ -25,7 +25,7 @@ from alerts.console.access import NOT_WRITTEN, Access, Guard, principal_of
 from alerts.console.directory import Directory, Entry
 from alerts.console.roles import COMMANDS
 from contracts.configuration import Configuration
-from deploy.api.commands import KINDS, CommandError, NotSentError, build, send
+from deploy.api.commands import KINDS, CommandError, NotSentError, build, new_id, send
 from deploy.api.schema import command_schema
 
 MAX_BODY_BYTES = 65_536
@@ -78,6 +78,8 @@ class _CommandApi:
             fields: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _error(400, "the body is not a JSON object")
+        if fields.get("id") is None:
+            fields["id"] = new_id()
         allowed = principal.may(COMMANDS[kind])
         try:
             await self._access.record(

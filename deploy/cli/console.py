@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,13 +11,8 @@ import typer
 if TYPE_CHECKING:
     import asyncio
 
-    from starlette.routing import Route
-
-    from alerts.console.access import Access
     from alerts.console.application import History
-    from alerts.console.event_stream import Source
     from alerts.console.feed import Feed
-    from alerts.console.ward import Ward
 
 NAME = "console"
 
@@ -30,10 +26,9 @@ def console(
     """Serve the ward console and the HTTP interface. Not a medical device."""
     from alerts.console.server import serve_console
     from contracts.metrics import ProcessMetrics
-    from deploy.api.http import command_routes
+    from deploy.api.routes import further_routes
     from deploy.configuration import load_configuration
     from deploy.errors import UserError
-    from deploy.fhir.api import fhir_routes
     from deploy.process import configure_logging, run, serve_metrics
 
     given = {"console.host": host, "console.port": port}
@@ -45,9 +40,6 @@ def console(
         metrics = ProcessMetrics()
         with serve_metrics(configuration, metrics, NAME, ready=lambda: feeds[0].up and feeds[0].loaded) as endpoint:
 
-            def routes(access: Access, ward: Ward, source: Source) -> list[Route]:
-                return [*command_routes(configuration, access), *fhir_routes(access, ward, source)]
-
             def listening(url: str, feed: Feed) -> None:
                 feeds.append(feed)
                 endpoint.set_ready(True)
@@ -57,7 +49,7 @@ def console(
                 configuration,
                 metrics,
                 stop,
-                routes=routes,
+                routes=partial(further_routes, configuration),
                 history=history_in(configuration.history.directory),
                 listening=listening,
             )

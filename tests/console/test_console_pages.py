@@ -21,6 +21,7 @@ from contracts.configuration import Kafka
 from contracts.topics import ALERT_RECEIPTS, COMMANDS, HEARTBEATS, ON_CALL
 from deploy.api.reading import read_topic
 from deploy.kafka.scratch import ScratchKafka
+from tests.console.accessibility import OVERFLOW
 from tests.console.console_harness import (
     ACCOUNT,
     Console,
@@ -390,6 +391,9 @@ async def test_axe_finds_nothing_on_any_page_and_no_english_is_left_in_japanese(
 async def wrong_on(page: Page, where: str, locale: str) -> list[str]:
     found = (await Axe().run(page, options=WCAG)).response["violations"]
     wrong = [f"{where} {one['id']}: {one['nodes'][0]['html'][:160]}" for one in found]
+    await page.set_viewport_size({"width": 320, "height": 640})
+    wrong += [f"{where} is too wide at 320 px: {one}" for one in await page.evaluate(OVERFLOW)]
+    await page.set_viewport_size({"width": 1280, "height": 720})
     if await page.locator("html").get_attribute("lang") != locale[:2]:
         wrong.append(f"{where} is not in {locale}")
     if locale == "ja-JP":
