@@ -12,6 +12,9 @@ import msgspec
 
 from contracts.condition import Priority
 
+Role = Literal["clinician", "charge_nurse", "operator", "auditor"]
+"""What a person may be in the console."""
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
@@ -85,12 +88,43 @@ class History(_Section, frozen=True):
 
 
 class Console(_Section, frozen=True):
-    """`host` other than loopback needs `token`. `directory` is the site-local SQLite file with names and beds."""
+    """`directory`, `accounts` and `audit` are site-local files that their owner alone may read. `public_url` is what
+    browsers call the console where a proxy stands before it. A session ends `session_idle_s` after its last use (an
+    open page is one), and `session_longest_s` after it began."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    token: str = ""
+    public_url: Annotated[str, msgspec.Meta(pattern="^(https?://[^/?#@]+)?$")] = ""
     directory: str = "var/directory.sqlite"
+    accounts: str = "var/accounts.sqlite"
+    audit: str = "var/audit.jsonl"
+    session_idle_s: Annotated[float, msgspec.Meta(ge=60.0)] = 1800.0
+    session_longest_s: Annotated[float, msgspec.Meta(ge=60.0)] = 43_200.0
+
+
+class Oidc(_Section, frozen=True):
+    """The OpenID Connect provider by which people sign in, in place of local accounts; none where `issuer` is empty.
+
+    `account_claim` names the account, `role_claim` a text or list of texts, of which `roles` maps some to a role.
+    """
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    ca_file: str = ""
+    scope: str = "openid profile"
+    account_claim: str = "preferred_username"
+    role_claim: str = "groups"
+    roles: dict[str, Role] = {}
+
+    def __post_init__(self) -> None:
+        if not self.issuer:
+            return
+        parts = urlsplit(self.issuer)
+        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+            raise ValueError("`issuer` must be https, except on this machine itself")
+        if not self.client_id or not self.roles:
+            raise ValueError("`issuer` needs `client_id` and `roles`")
 
 
 class Deliver(_Section, frozen=True):
@@ -246,6 +280,7 @@ class Configuration(_Section, frozen=True):
     worker: Worker = Worker()
     history: History = History()
     console: Console = Console()
+    oidc: Oidc = Oidc()
     metrics: Metrics = Metrics()
     deliver: Deliver = Deliver()
     smtp: Smtp = Smtp()
@@ -255,6 +290,8 @@ class Configuration(_Section, frozen=True):
     tokens: dict[str, str] = {}
 
     def __post_init__(self) -> None:
+        if self.oidc.issuer and not self.console.public_url:
+            raise ValueError("`oidc` needs `console.public_url`, to which its provider sends people back")
         names = [subscription.name for subscription in self.subscriptions]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -277,5 +314,5 @@ class Configuration(_Section, frozen=True):
 MQTT = "mqtt"
 """Name of the subscription that `deliver.mqtt` stands for."""
 
-SECRETS = frozenset({"password", "secret", "token", "tokens"})
+SECRETS = frozenset({"password", "secret", "client_secret", "tokens"})
 """Fields that are masked wherever the configuration is shown. `tokens` maps an HTTP token to its holder's name."""

@@ -1,8 +1,8 @@
 """The effective configuration: defaults, then a TOML file, then the environment, into which flags are put first.
 
 `BIOTWIN_KAFKA__BOOTSTRAP` is the field `bootstrap` of the section `kafka`; `BIOTWIN_SITE` and `BIOTWIN_DATA` are the
-fields outside the sections; `BIOTWIN_TOKEN` is `console.token`; `BIOTWIN_TOKENS`, `BIOTWIN_SUBSCRIPTIONS` and
-`BIOTWIN_ESCALATION` take JSON.
+fields outside the sections; `BIOTWIN_TOKENS`, `BIOTWIN_SUBSCRIPTIONS`, `BIOTWIN_ESCALATION` and
+`BIOTWIN_OIDC__ROLES` take JSON.
 The file is `BIOTWIN_CONFIG`, else `./biotwin.toml`.
 """
 
@@ -63,15 +63,14 @@ def _from_file(file: str | os.PathLike[str] | None, environment: Mapping[str, st
 def _settings_of(environment: Mapping[str, str]) -> Iterable[tuple[str, list[str], Any]]:
     """(variable, path, value) of every variable that sets a field; other BIOTWIN_ variables belong to other parts."""
     top = {field.name for field in msgspec.structs.fields(Configuration)}
-    # Chains last: they name subscriptions.
-    for variable in sorted(environment, key=lambda name: (name == PREFIX + "ESCALATION", name)):
+    # Chains last, for they name subscriptions; the issuer last, for it needs the other settings of its section.
+    last = {PREFIX + "ESCALATION", PREFIX + "OIDC__ISSUER"}
+    for variable in sorted(environment, key=lambda name: (name in last, name)):
         if not variable.startswith(PREFIX):
             continue
         path = variable.removeprefix(PREFIX).lower().split("__")
         value: Any = environment[variable]
-        if path == ["token"]:
-            path = ["console", "token"]
-        elif path in (["tokens"], ["subscriptions"], ["escalation"]):
+        if path in (["tokens"], ["subscriptions"], ["escalation"], ["oidc", "roles"]):
             value = _json_of(variable, value)
         elif len(path) == 1 and path[0] not in top:
             continue

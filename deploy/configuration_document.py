@@ -23,8 +23,8 @@ Each process reads the same options. A later source stands above an earlier one:
 1. the defaults below;
 2. a TOML file: `--config FILE`, else `BIOTWIN_CONFIG`, else `biotwin.toml` in the working directory;
 3. the environment: `BIOTWIN_KAFKA__BOOTSTRAP` is `bootstrap` of the section `kafka`, `BIOTWIN_SITE` is `site`;
-   `BIOTWIN_TOKEN` is `console.token`, and `BIOTWIN_TOKENS`, `BIOTWIN_SUBSCRIPTIONS` and
-   `BIOTWIN_ESCALATION` take JSON;
+   `BIOTWIN_TOKENS`, `BIOTWIN_SUBSCRIPTIONS`, `BIOTWIN_ESCALATION` and
+   `BIOTWIN_OIDC__ROLES` take JSON;
 4. options of the command line: `--set kafka.partitions=8`, `--kafka`, `--mqtt`, and a command's own.
 
 `biotwin config show` prints what is in force, secrets masked. An unknown name is an error that says so.
@@ -143,10 +143,25 @@ EFFECTS: dict[str, tuple[str, str]] = {
     "history.directory": ("where the Parquet files go", '"/srv/biotwin/history"'),
     "history.seal_after_s": ("a file is finished, and its offsets committed, after so long", "300.0"),
     "history.seal_after_records": ("or after so many rows", "500000"),
-    "console.host": ("address to listen on; other than loopback it needs `console.token`", '"0.0.0.0"'),
+    "console.host": ("address to listen on; beyond loopback behind a proxy with TLS", '"0.0.0.0"'),
     "console.port": ("port of the console; 0 takes a free one", "8443"),
-    "console.token": ("token that readers must give; better said as `BIOTWIN_TOKEN`", '"a long secret"'),
+    "console.public_url": ("what browsers call it, where a proxy stands before it", '"https://ward.hospital.example"'),
     "console.directory": ("site-local SQLite file with names, wards and beds", '"/srv/biotwin/directory.sqlite"'),
+    "console.accounts": ("site-local SQLite file with accounts and sessions", '"/srv/biotwin/accounts.sqlite"'),
+    "console.audit": ("site-local audit journal", '"/srv/biotwin/audit.jsonl"'),
+    "console.session_idle_s": ("a session ends so long after its last use; an open page is a use", "900.0"),
+    "console.session_longest_s": ("a session ends so long after it began", "28800.0"),
+    "oidc.issuer": (
+        "OpenID Connect provider by which people sign in; empty: by local accounts",
+        '"https://id.example"',
+    ),
+    "oidc.client_id": ("what the provider calls the console", '"biotwin"'),
+    "oidc.client_secret": ("secret of the client, if it has one; masked wherever it is shown", '"a secret"'),
+    "oidc.ca_file": ("certificate authorities to trust, in place of the system's", '"/etc/biotwin/ca.pem"'),
+    "oidc.scope": ("what is asked of the provider", '"openid profile groups"'),
+    "oidc.account_claim": ("claim that names the account: no blanks, no person's own name", '"staff_id"'),
+    "oidc.role_claim": ("claim that holds one text or a list of them", '"roles"'),
+    "oidc.roles": ("role in the console by such a text", '{ "ward-3-nurses" = "clinician" }'),
     "deliver.mqtt": ("publish every alert over MQTT", "false"),
     "smtp.host": ("the mail server of e-mail subscriptions", '"mail.example"'),
     "smtp.port": ("its port; 587 for submission, 465 for TLS from the start", "465"),

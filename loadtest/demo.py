@@ -11,11 +11,13 @@ import webbrowser
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import msgspec
 import orjson
 
+from alerts.console.accounts import Accounts
 from alerts.console.directory import Directory, Entry
 from contracts import topics
 from contracts.command import Bind
@@ -37,6 +39,7 @@ from loadtest.ward import BRISK
 ENDLESS_S = 86_400.0
 """How long a demo without a duration goes on when nobody ends it."""
 SETTLE_TIMEOUT_S = 120.0
+ACCOUNT = "demo"
 WARD_NAMES = ("North", "South", "East", "West")
 
 Say = Callable[[str], None]
@@ -120,7 +123,7 @@ async def _stream(system: System, plan: DemoPlan, ingests: list[str], say: Say) 
     binds = sum(isinstance(order.command, Bind) for order in first)
     await _until(lambda: _count(bootstrap, topics.BINDINGS), binds, SETTLE_TIMEOUT_S)
     measured = plan.duration_s is not None
-    listener = AlertListener(configuration.console.host, configuration.console.port)
+    listener = AlertListener(configuration.console.host, configuration.console.port, next(iter(configuration.tokens)))
     listening = asyncio.create_task(listener.run() if measured else asyncio.sleep(0.0))
     if measured:
         await asyncio.wait_for(listener.connected.wait(), 30.0)
@@ -131,9 +134,10 @@ async def _stream(system: System, plan: DemoPlan, ingests: list[str], say: Say) 
     simulator = system.start("simulator", *arguments, *(["--file", str(file)] if measured else []))
     orders = [order for order in Simulation(chosen).commands() if order.at > chosen.start_t]
     await asyncio.sleep(max(0.0, chosen.start_t - time.time()))
-    say(_where_to_look(system, plan))
+    door = await asyncio.to_thread(_one_time_link, configuration)
+    say(_where_to_look(system, plan, door))
     if plan.browser:
-        open_browser(f"http://{configuration.console.host}:{configuration.console.port}/")
+        open_browser(door)
     steering = asyncio.create_task(give_orders_in_time(configuration, orders, chosen.start_t, chosen.start_t, 1.0))
     system.look()
     before = {name: usage.cpu_s for name, usage in system.usage().items()}
@@ -243,12 +247,20 @@ async def _until(ask: Callable[[], Any], wanted: int, timeout_s: float) -> None:
         await asyncio.sleep(0.2)
 
 
-def _where_to_look(system: System, plan: DemoPlan) -> str:
+def _one_time_link(configuration: Configuration) -> str:
+    """An account for this run, and the address that signs in to it, once."""
+    accounts, secret = Accounts(configuration.console.accounts), token_urlsafe(32)
+    accounts.add(ACCOUNT, "charge_nurse", None)
+    accounts.add_link(ACCOUNT, secret)
+    return f"http://{configuration.console.host}:{configuration.console.port}/login#link={secret}"
+
+
+def _where_to_look(system: System, plan: DemoPlan, door: str) -> str:
     configuration = system.configuration
     mqtt = configuration.mqtt
     lines = [
         "",
-        f"  console   http://{configuration.console.host}:{configuration.console.port}/",
+        f"  console   {door}  (signs in once, as {ACCOUNT})",
         f"  alerts    mosquitto_sub -h {mqtt.host} -p {mqtt.port} -t 'biotwin/v1/{configuration.site}/alerts/#' -v",
         f"  Kafka     {configuration.kafka.bootstrap}",
     ]

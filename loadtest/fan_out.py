@@ -13,12 +13,15 @@ import sys
 import time
 from collections.abc import Callable
 from random import Random
+from secrets import token_urlsafe
 from typing import Any
 
 import msgspec
 import orjson
 from aiokafka import AIOKafkaProducer
 
+from alerts.console.accounts import Accounts
+from alerts.console.roles import Principal
 from contracts.condition import Alert, Provenance, to_builtins
 from contracts.configuration import Configuration
 from contracts.topics import ALERTS
@@ -26,6 +29,7 @@ from loadtest.fan_out_clients import Plan
 from loadtest.system import System
 
 Say = Callable[[str], None]
+ACCOUNT = "subscriber"
 PATIENTS = 200
 WARM_UP = 20
 SETTLE_S = 2.0
@@ -51,6 +55,7 @@ def run_fan_out(configuration: Configuration, plan: FanOutPlan, say: Say) -> dic
         mqtt = system.configuration.mqtt
         clients = Plan(
             console_port=system.configuration.console.port,
+            session=_sign_in(system.configuration, plan.subscribers),
             mqtt_port=mqtt.port,
             mqtt_topic=f"biotwin/v1/{system.configuration.site}/alerts/#",
             subscribers=plan.subscribers,
@@ -76,6 +81,15 @@ def run_fan_out(configuration: Configuration, plan: FanOutPlan, say: Say) -> dic
             process.wait()
         usage = {name: round(used.cpu_s, 1) for name, used in system.usage().items()}
     return _result(plan, arrived, orjson.loads(output), usage)
+
+
+def _sign_in(configuration: Configuration, subscribers: int) -> str:
+    """A session for each subscriber, as for people at browsers; gives what their cookies begin with."""
+    accounts, session = Accounts(configuration.console.accounts), token_urlsafe(16)
+    accounts.add(ACCOUNT, "clinician", None)
+    for number in range(subscribers):
+        accounts.open_session(f"{session}-{number}", Principal(ACCOUNT, "clinician", "link"))
+    return session
 
 
 async def _produce(bootstrap: str, plan: FanOutPlan) -> dict[str, float]:

@@ -19,15 +19,19 @@ import msgspec
 import orjson
 import uvloop
 
+from alerts.console.access import COOKIE
+
 SSE_ALERT = re.compile(rb'event: alert\nid: [^\n]*\ndata: \{"id":"([0-9a-f]+)"')
 MQTT_ALERT = re.compile(rb'"id":"([0-9a-f]{16})"')
 STALLED_BUFFER = 4096
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Where to subscribe, and how many of each kind; of each, `stalled` read nothing."""
+    """Where to subscribe, and how many of each kind; of each, `stalled` read nothing. The cookie of SSE subscriber
+    number N is `session`-N."""
 
     console_port: int
+    session: str
     mqtt_port: int
     mqtt_topic: str
     subscribers: int
@@ -89,9 +93,10 @@ class MqttClient(Client):
         self.rest = data
 
 
-def sse_request(port: int) -> bytes:
+def sse_request(plan: Plan, number: int) -> bytes:
     """HTTP/1.0, so that the answer comes as it is and not in chunks."""
-    return f"GET /events HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    headers = f"Host: 127.0.0.1:{plan.console_port}\r\nCookie: {COOKIE}={plan.session}-{number}\r\n"
+    return f"GET /events HTTP/1.0\r\n{headers}\r\n".encode()
 
 
 def mqtt_request(name: str, topic: str) -> bytes:
@@ -125,13 +130,11 @@ async def main(plan: Plan) -> None:
     """Subscribe, listen until standard input ends, tell."""
     loop = asyncio.get_running_loop()
     requests = [mqtt_request(f"fan-out-{number}", plan.mqtt_topic) for number in range(plan.mqtt)]
-    silent = [_stalled(plan.console_port, sse_request(plan.console_port)) for _ in range(plan.stalled)]
+    silent = [_stalled(plan.console_port, sse_request(plan, number)) for number in range(plan.stalled)]
     silent += [_stalled(plan.mqtt_port, request) for request in requests[: plan.stalled]]
     found: dict[str, Receipts] = {"sse": [], "mqtt": []}
     reading: dict[str, Sequence[Client]] = {
-        "sse": [
-            SseClient(sse_request(plan.console_port), found["sse"]) for _ in range(plan.subscribers - plan.stalled)
-        ],
+        "sse": [SseClient(sse_request(plan, number), found["sse"]) for number in range(plan.stalled, plan.subscribers)],
         "mqtt": [MqttClient(request, found["mqtt"]) for request in requests[plan.stalled :]],
     }
     for kind, port in (("sse", plan.console_port), ("mqtt", plan.mqtt_port)):

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -181,6 +182,9 @@ def environment_of(configuration: Configuration, **settings: str) -> dict[str, s
         "MQTT__PORT": str(mqtt.port),
         "CONSOLE__PORT": str(console.port),
         "CONSOLE__DIRECTORY": str(Path(console.directory).absolute()),
+        "CONSOLE__ACCOUNTS": str(Path(console.accounts).absolute()),
+        "CONSOLE__AUDIT": str(Path(console.audit).absolute()),
+        "TOKENS": msgspec.json.encode(configuration.tokens).decode(),
         "HISTORY__DIRECTORY": str(Path(configuration.history.directory).absolute()),
         "METRICS__PORT": "0",
         "WORKER__RULES": configuration.worker.rules,

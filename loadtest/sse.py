@@ -19,11 +19,13 @@ class Receipt(NamedTuple):
 
 
 class AlertListener:
-    """Listens on `/events` until cancelled and keeps every alert. `connected` is set once the stream stands."""
+    """Listens on `/events` with a named token until cancelled and keeps every alert. `connected` is set once the stream
+    stands."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, token: str) -> None:
         self.host = host
         self.port = port
+        self._token = token
         self.receipts: list[Receipt] = []
         self.connected = asyncio.Event()
 
@@ -32,7 +34,8 @@ class AlertListener:
         reader, writer = await asyncio.open_connection(self.host, self.port, limit=LINE_LIMIT)
         try:
             # HTTP/1.0, so that the answer comes as it is and not in chunks.
-            writer.write(f"GET /events?only=alerts HTTP/1.0\r\nHost: {self.host}:{self.port}\r\n\r\n".encode())
+            headers = f"Host: {self.host}:{self.port}\r\nAuthorization: Bearer {self._token}\r\n"
+            writer.write(f"GET /events?only=alerts HTTP/1.0\r\n{headers}\r\n".encode())
             status = await reader.readline()
             if b" 200 " not in status:
                 raise OSError(f"the console answered {status.decode(errors='replace').strip()!r}")

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_urlsafe
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from contracts.configuration import Configuration
+from contracts.configuration import Configuration, Oidc
 from deploy.children import free_ports, port_is_taken, wait_until
 from deploy.kafka.broker import Broker
 from deploy.kafka.topics import create_topics
@@ -48,6 +49,9 @@ def _free_port(wanted: int) -> int:
     """The port wanted, or one that is free."""
     return wanted if wanted and not port_is_taken(wanted) else free_ports(1)[0]
 
+
+MEASURING = "measuring"
+"""Holder of the token with which a system's own figures are taken."""
 
 KEEP_LOGS = "BIOTWIN_KEEP_LOGS"
 """Environment variable: a folder into which the processes' logs are copied before the system's folder goes."""
@@ -114,10 +118,20 @@ class System:
             configuration.console,
             host="127.0.0.1",
             port=self._console_port or _free_port(configuration.console.port),
+            public_url="",
             directory=str(self.folder / "directory.sqlite"),
+            accounts=str(self.folder / "accounts.sqlite"),
+            audit=str(self.folder / "audit.jsonl"),
         )
         history = replace(configuration.history, directory=str(self.folder / "history"))
-        self.configuration = replace(configuration, console=console, history=history, data=str(self.folder))
+        self.configuration = replace(
+            configuration,
+            console=console,
+            oidc=Oidc(),
+            tokens={token_urlsafe(32): MEASURING},
+            history=history,
+            data=str(self.folder),
+        )
 
     def guard_brokers(self) -> None:
         """Put the brokers' processes under guard; to be called again after one was started anew."""

@@ -143,6 +143,7 @@ def shown(book: AlertBook, life: AlertLife, *, complete: bool) -> dict[str, Any]
         "t": newest.t,
         "onset_t": newest.onset_t,
         "message": newest.message,
+        "message_ja": newest.message_ja,
         "received_at": newest.provenance.received_at,
         "applied_at": newest.provenance.applied_at,
         "standing": book.stands(life),
@@ -160,6 +161,7 @@ def shown(book: AlertBook, life: AlertLife, *, complete: bool) -> dict[str, Any]
                     "stage": alert.stage,
                     "t": alert.t,
                     "message": alert.message,
+                    "message_ja": alert.message_ja,
                     "received_at": alert.provenance.received_at,
                     "applied_at": alert.provenance.applied_at,
                 }

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 import orjson
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from alerts.console.access import Access, Guard, principal_of
 from alerts.console.alert_book import shown
 from alerts.console.event_stream import EventStreamResponse, Source, Streams
-from alerts.console.security import COOKIE, SESSION_S, Gate, Guard, Sessions, same
+from alerts.console.login import login_routes
+from alerts.console.oidc import Oidc
+from alerts.console.roles import COMMANDS, May, lens_of
+from alerts.console.security import Gate
 from alerts.console.trend import Point, thin
 from alerts.console.ward import Ward
 from alerts.on_call import ends_at, shift_at
+from alerts.words import CHANNEL_WORDS, CODE_WORDS, unit_words
 from contracts.signals import default_registry
 
 STATIC = Path(str(files("alerts.console") / "static"))
 MAX_TREND_MINUTES = 7 * 24 * 60
 TREND_POINTS = 600
-MAX_LOGIN_BYTES = 4096
-FAILED_LOGIN_S = 0.5
+AUDIT_RECORDS = 500
 
 History = Callable[[str, str, float, float], Iterable[tuple[float, float, float, float]]]
 """history(patient, signal, from, until) gives (t, value, quality, received_at) in order of t; times in s. May block."""
@@ -43,38 +47,47 @@ def create_console(
     source: Source,
     streams: Streams,
     *,
-    token: str = "",
+    access: Access,
+    oidc: Oidc | None = None,
     check_host: bool = True,
+    public_url: str = "",
     routes: Sequence[BaseRoute] = (),
     history: History | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
-    """The application.
+    """The application. With `oidc` people sign in there and nowhere else.
 
-    `routes` are served beside its own and see to their own authentication. `check_host` admits only loopback names;
-    it stands for a console that listens on loopback without a token.
+    `routes` are served beside its own and see to their own guard. `check_host` admits only loopback names and that of
+    `public_url`.
     """
-    api = _Api(ward, source, streams, history, clock)
-    guard = [Middleware(Guard, token=token)]
-    page_guard = [Middleware(Guard, token=token, page=True)]
+    api = _Api(ward, source, streams, history, clock, access)
+    guard = [Middleware(Guard, access=access)]
+    values_guard = [Middleware(Guard, access=access, may=May.SEE_PHYSIOLOGY)]
+    page_guard = [Middleware(Guard, access=access, page=True)]
+    plain_guard = [Middleware(Guard, access=access, may=None, audited=False)]
+    audit_guard = [Middleware(Guard, access=access, may=May.READ_AUDIT)]
+    audit_page_guard = [Middleware(Guard, access=access, may=May.READ_AUDIT, page=True)]
     return Starlette(
         routes=[
             Route("/", partial(_page, "ward.html"), middleware=page_guard),
+            Route("/inbox", partial(_page, "inbox.html"), middleware=page_guard),
+            Route("/on-call", partial(_page, "on-call.html"), middleware=page_guard),
             Route("/patients/{patient}", partial(_page, "patient.html"), middleware=page_guard),
-            Route("/login", partial(_page, "login.html")),
-            Route("/login", partial(_login, token), methods=["POST"]),
-            Route("/logout", _logout, methods=["POST"]),
+            Route("/audit", partial(_page, "audit.html"), middleware=audit_page_guard),
+            *login_routes(access, oidc),
             Route("/events", api.events, middleware=guard),
             Route("/api/ward", api.ward, middleware=guard),
-            Route("/api/alerts/{alert}/receipts", api.receipts, middleware=guard),
+            Route("/api/alerts/{alert}/receipts", api.receipts, middleware=values_guard),
             Route("/api/oncall", api.on_call, middleware=guard),
-            Route("/api/signals", api.signals, middleware=guard),
+            Route("/api/signals", api.signals, middleware=plain_guard),
+            Route("/api/session", api.session, middleware=plain_guard),
+            Route("/api/audit", api.audit, middleware=audit_guard),
             Route("/api/patients/{patient}", api.patient, middleware=guard),
-            Route("/api/patients/{patient}/trend", api.trend, middleware=guard),
+            Route("/api/patients/{patient}/trend", api.trend, middleware=values_guard),
             *routes,
             Mount("/static", _Assets(directory=STATIC)),
         ],
-        middleware=[Middleware(Gate, check_host=check_host)],
+        middleware=[Middleware(Gate, check_host=check_host, public_url=public_url)],
     )
 
 
@@ -89,8 +102,15 @@ class _Assets(StaticFiles):
 
 class _Api:
     def __init__(
-        self, ward: Ward, source: Source, streams: Streams, history: History | None, clock: Callable[[], float]
+        self,
+        ward: Ward,
+        source: Source,
+        streams: Streams,
+        history: History | None,
+        clock: Callable[[], float],
+        access: Access,
     ) -> None:
+        self._access = access
         self._ward = ward
         self._source = source
         self._streams = streams
@@ -99,21 +119,49 @@ class _Api:
 
     async def events(self, request: Request) -> EventStreamResponse:
         """GET /events?patient=&only=alerts&station=: server-sent events. `after` stands in for a missing Last-Event-ID;
-        `station` names the place of a console that is missed when it is gone."""
-        query = request.query_params
+        `station` names the place of a console that is missed when it is gone, and counts for who is told of alarms."""
+        query, lens = request.query_params, lens_of(principal_of(request))
         last_id = request.headers.get("last-event-id") or query.get("after", "")
         return EventStreamResponse(
             self._streams.events(
                 last_id,
                 query.get("patient", ""),
                 rows=query.get("only") != "alerts",
-                station=query.get("station", ""),
+                station=query.get("station", "") if lens.physiology else "",
+                lens=lens,
+                holds=partial(self._holds, request),
             )
         )
 
-    async def ward(self, _request: Request) -> Response:
+    async def _holds(self, request: Request) -> bool:
+        """Whether whoever opened a stream is still signed in; an open stream is a use of the session."""
+        try:
+            return await self._access.who(request) is not None
+        except (sqlite3.Error, OSError):
+            return False
+
+    async def session(self, request: Request) -> Response:
+        """GET /api/session: who is signed in, and which commands and pages the role may use."""
+        principal = principal_of(request)
+        return _json(
+            {
+                "account": principal.account,
+                "role": principal.role,
+                "commands": [kind for kind, permission in COMMANDS.items() if principal.may(permission)],
+                "audit": principal.may(May.READ_AUDIT),
+            }
+        )
+
+    async def audit(self, _request: Request) -> Response:
+        """GET /api/audit: the newest records of the audit journal, newest first, and whether its chain holds."""
+        records = await asyncio.to_thread(self._access.audit.newest, AUDIT_RECORDS)
+        verdict = await asyncio.to_thread(self._access.audit.verify)
+        return _json({"records": msgspec.to_builtins(records), "verdict": msgspec.to_builtins(verdict)})
+
+    async def ward(self, request: Request) -> Response:
         """GET /api/ward: every row, the most urgent first."""
-        return _json({**self._state(), "rows": [orjson.Fragment(row) for row in self._ward.rows()]})
+        lens = lens_of(principal_of(request))
+        return _json({**self._state(), "rows": [orjson.Fragment(lens.row(row)) for row in self._ward.rows()]})
 
     async def receipts(self, request: Request) -> Response:
         """GET /api/alerts/{alert}/receipts: what became of each notification of the alert, oldest first."""
@@ -138,24 +186,29 @@ class _Api:
         return _json({"now": self._clock(), "at": at, "roles": roles})
 
     async def signals(self, _request: Request) -> Response:
-        """GET /api/signals: the registry, as far as a page needs it."""
+        """GET /api/signals: the registry, as far as a page needs it, and what channels and codes are called in each
+        language."""
         fields = ("name", "ucum", "period_s", "validity_s", "shape", "codes")
         rows = [{field: getattr(signal, field) for field in fields} for signal in default_registry().signals]
-        return _json({"signals": rows})
+        channels = {name: {**words, "unit": unit_words(name).strip()} for name, words in CHANNEL_WORDS.items()}
+        codes = {f"{signal} {code}": words for (signal, code), words in CODE_WORDS.items()}
+        return _json({"signals": rows, "channels": channels, "codes": codes})
 
     async def patient(self, request: Request) -> Response:
         """GET /api/patients/{patient}: the row, and every known alert with evidence and transitions."""
         patient = self._ward.patients.get(request.path_params["patient"])
         if patient is None:
             return _json({"error": "no such patient"}, 404)
+        lens = lens_of(principal_of(request))
         alerts = [
             shown(patient.alerts, life, complete=True)
             | {"receipts": self._ward.receipts.shown(life.newest.id, *filter(None, [life.replaces]))}
             for life in patient.alerts.all()
+            if lens.shows(life.newest.kind)
         ]
-        return _json(
-            {**self._state(), "row": self._ward.row(patient), "alerts": alerts, "trends": sorted(patient.trends)}
-        )
+        row = lens.plain_row(self._ward.row(patient))
+        trends = sorted(patient.trends) if lens.physiology else []
+        return _json({**self._state(), "row": row, "alerts": alerts, "trends": trends})
 
     async def trend(self, request: Request) -> Response:
         """GET /api/patients/{patient}/trend?signal=&minutes=: [[t, value, low, high, quality, received_at], …]."""
@@ -222,31 +275,3 @@ def _json(body: dict[str, Any], status_code: int = 200) -> Response:
 
 async def _page(name: str, _request: Request) -> HTMLResponse:
     return HTMLResponse(await asyncio.to_thread((STATIC / name).read_bytes))
-
-
-async def _login(token: str, request: Request) -> Response:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_LOGIN_BYTES:
-            return Response("too long\n", 413)
-    given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
-    if not token or not same(given, token):
-        await asyncio.sleep(FAILED_LOGIN_S)
-        return RedirectResponse("/login?refused", status_code=303)
-    response = RedirectResponse("/", status_code=303)
-    response.set_cookie(
-        COOKIE,
-        Sessions(token).issue(),
-        max_age=SESSION_S,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return response
-
-
-async def _logout(_request: Request) -> Response:
-    response = RedirectResponse("/login", status_code=303)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
-    return response

@@ -14,7 +14,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
@@ -23,11 +23,14 @@ import orjson
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from alerts.console.roles import EVERYTHING, Lens
 from alerts.console.ward import LoggedAlert, Ward
 from contracts.metrics import ProcessMetrics
 
 ROWS_INTERVAL_S = 1.0
 STATUS_INTERVAL_S = 2.0
+HELD_INTERVAL_S = 5.0
+HELD_SHARES = 50
 SEND_TIMEOUT_S = 20.0
 RETRY_MS = 1_000
 
@@ -72,6 +75,7 @@ class Streams:
         self.boot = token_hex(4)
         self._clock = clock
         self._closed = False
+        self._watched = 0
         self._wake: set[asyncio.Event] = set()
         self._stations: Counter[str] = Counter()
         self._shared: dict[tuple[Any, ...], _Step] = {}
@@ -106,24 +110,35 @@ class Streams:
         return set(self._stations)
 
     async def events(
-        self, last_id: str = "", patient: str = "", *, rows: bool = True, station: str = ""
+        self,
+        last_id: str = "",
+        patient: str = "",
+        *,
+        rows: bool = True,
+        station: str = "",
+        lens: Lens = EVERYTHING,
+        holds: Callable[[], Awaitable[bool]] | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """The stream of one client, chunk by chunk; of one patient where `patient` is given, without rows on demand."""
-        wake = asyncio.Event()
+        """The stream of one client, chunk by chunk; of one patient where `patient` is given, without rows on demand.
+
+        It shows what `lens` lets through, and ends soon after `holds` says no.
+        """
+        wake, gone = asyncio.Event(), asyncio.Event()
+        watching = asyncio.create_task(self._watch(holds, wake, gone)) if holds is not None else None
         if _STATION.fullmatch(station):
             self._stations[station] += 1
         self._wake.add(wake)
         self._clients.inc()
         try:
             yield f"retry: {RETRY_MS}\n\n".encode() + self._status()
-            cursor = _Cursor(self, patient, rows=rows)
-            while not self._closed and not self.source.loaded:
+            cursor = _Cursor(self, patient, rows=rows, lens=lens)
+            while not self._over(gone) and not self.source.loaded:
                 await _wait(wake, STATUS_INTERVAL_S)
                 yield self._status()
             opening, replayed = cursor.open(last_id)
             yield opening
             status_at = rows_at = self._clock()
-            while not self._closed:
+            while not self._over(gone):
                 wake.clear()
                 now = self._clock()
                 chunk, alerts = cursor.advance(rows=now - rows_at >= ROWS_INTERVAL_S)
@@ -139,10 +154,30 @@ class Streams:
                 pending = cursor.behind()
                 await _wait(wake, max(0.0, rows_at + ROWS_INTERVAL_S - now) if pending else status_at + 2.0 - now)
         finally:
+            if watching is not None:
+                watching.cancel()
             self._wake.discard(wake)
             self._clients.dec()
             self._stations[station] -= 1
             self._stations += Counter()  # those at 0 leave
+
+    async def _watch(self, holds: Callable[[], Awaitable[bool]], wake: asyncio.Event, gone: asyncio.Event) -> None:
+        """Sets `gone` when `holds` says no, or cannot say. Beside the stream, so that no alert waits for an answer."""
+        self._watched += 1
+        try:
+            # Many consoles that come back at once would all ask at once.
+            pause_s = HELD_INTERVAL_S * (self._watched % HELD_SHARES + 1) / HELD_SHARES
+            while True:
+                await asyncio.sleep(pause_s)
+                pause_s = HELD_INTERVAL_S
+                if not await holds():
+                    return
+        finally:
+            gone.set()
+            wake.set()
+
+    def _over(self, gone: asyncio.Event) -> bool:
+        return self._closed or gone.is_set()
 
     def _status(self) -> bytes:
         body = {
@@ -163,11 +198,12 @@ class Streams:
 class _Cursor:
     """Where one client stands: the number of the last row change, the last alert's serial, the offsets for its id."""
 
-    def __init__(self, streams: Streams, patient: str, *, rows: bool) -> None:
+    def __init__(self, streams: Streams, patient: str, *, rows: bool, lens: Lens) -> None:
         self._streams = streams
         self._ward = streams.ward
         self._patient = patient
         self._rows = rows
+        self._lens = lens
         self._number = 0
         self._serial = 0
         self._offsets: dict[int, int] = {}
@@ -199,7 +235,8 @@ class _Cursor:
         ward = self._ward
         if self._missed:
             return self._advance(rows=rows)
-        place = self._serial, self._number, self._patient, self._rows, rows, tuple(self._offsets.items())
+        seen = self._patient, self._lens, self._rows, rows
+        place = self._serial, self._number, *seen, tuple(self._offsets.items())
 
         def make() -> _Step:
             chunk, alerts = self._advance(rows=rows)
@@ -242,10 +279,14 @@ class _Cursor:
 
     def _of_patient(self, alerts: Iterable[LoggedAlert]) -> list[LoggedAlert]:
         """Of the patient asked for, and of nobody: a system alarm concerns everyone."""
-        return [alert for alert in alerts if not self._patient or alert.patient in {"", self._patient}]
+        return [
+            alert
+            for alert in alerts
+            if (not self._patient or alert.patient in {"", self._patient}) and self._lens.shows(alert.kind)
+        ]
 
     def _listed(self, rows: list[bytes]) -> bytes:
-        return b'{"now":%s,"rows":[%s]}' % (orjson.dumps(self._streams._clock()), b",".join(rows))  # noqa: SLF001
+        return b'{"now":%s,"rows":[%s]}' % (orjson.dumps(self._streams._clock()), b",".join(map(self._lens.row, rows)))  # noqa: SLF001
 
     def _id(self) -> str:
         count = max(self._offsets, default=-1) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,12 +13,16 @@ import structlog
 import uvicorn
 from starlette.routing import BaseRoute
 
+from alerts.console.access import Access
+from alerts.console.accounts import Accounts
 from alerts.console.application import History, create_console
+from alerts.console.audit import AuditJournal
 from alerts.console.directory import Directory
 from alerts.console.event_stream import Source, Streams
 from alerts.console.feed import Feed
 from alerts.console.heartbeat import beat
-from alerts.console.security import check_exposure, is_loopback
+from alerts.console.oidc import Oidc
+from alerts.console.security import is_loopback
 from alerts.console.ward import Ward
 from contracts.configuration import Configuration
 from contracts.metrics import ProcessMetrics
@@ -25,6 +30,9 @@ from contracts.metrics import ProcessMetrics
 DIRECTORY_INTERVAL_S = 1.0
 CLOSE_TIMEOUT_S = 3
 BACKLOG = 128
+
+Routes = Callable[[Access, Ward, Source], Sequence[BaseRoute]]
+"""routes(access, ward, source) makes routes beside the console's own; each brings its guard."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,18 +50,17 @@ async def serve_console(
     metrics: ProcessMetrics,
     stop: asyncio.Event,
     *,
-    routes: Sequence[BaseRoute] = (),
-    routes_of: Callable[[Ward, Source], Sequence[BaseRoute]] = lambda _ward, _source: (),
+    routes: Routes = lambda _access, _ward, _source: (),
     history: History | None = None,
     listening: Callable[[str, Feed], None] = lambda _url, _feed: None,
 ) -> None:
     """Serves until `stop` is set, then ends open streams and returns within a few seconds.
 
-    `routes_of` makes further routes, which look at the ward. `listening` is called with the URL once the port is open.
-    Raises `ExposureError` where others could look without a token and `OSError` where the address cannot be had.
+    `routes` makes further routes behind their own guard. `listening` is called with the URL once the port is open.
+    Raises `OSError` where the address cannot be had.
     """
     console = configuration.console
-    check_exposure(console.host, console.token)
+    access = access_of(configuration)
     ward = Ward()
     feed = Feed(ward, configuration.kafka.bootstrap)
     streams = Streams(ward, feed, metrics)
@@ -64,9 +71,11 @@ async def serve_console(
         ward,
         feed,
         streams,
-        token=console.token,
-        check_host=is_loopback(console.host) and not console.token,
-        routes=[*routes, *routes_of(ward, feed)],
+        access=access,
+        oidc=Oidc(configuration.oidc, console.public_url) if configuration.oidc.issuer else None,
+        check_host=is_loopback(console.host),
+        public_url=console.public_url,
+        routes=routes(access, ward, feed),
         history=history,
     )
     server = _Server(
@@ -98,6 +107,18 @@ async def serve_console(
             reading.cancel()
             naming.cancel()
             beating.cancel()
+
+
+def access_of(configuration: Configuration) -> Access:
+    """Accounts, tokens and audit journal as the configuration names them."""
+    console = configuration.console
+    return Access(
+        Accounts(console.accounts, idle_s=console.session_idle_s, longest_s=console.session_longest_s),
+        AuditJournal(console.audit),
+        tokens=configuration.tokens,
+        public_url=console.public_url,
+        clock=time.monotonic,
+    )
 
 
 async def _watch_directory(directory: Directory, ward: Ward, streams: Streams) -> None:

@@ -40,6 +40,7 @@ class LoggedAlert(NamedTuple):
     patient: str
     applied_at: float
     data: bytes
+    kind: str
 
 
 class Patient:
@@ -105,7 +106,13 @@ class Ward:
             self.lost_offsets[self.log[0].partition] = self.log[0].offset
         self.log.append(
             LoggedAlert(
-                self.serial, partition, offset, alert.patient, alert.provenance.applied_at, msgspec.json.encode(alert)
+                self.serial,
+                partition,
+                offset,
+                alert.patient,
+                alert.provenance.applied_at,
+                msgspec.json.encode(alert),
+                alert.kind,
             )
         )
         self._touch(patient)

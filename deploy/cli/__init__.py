@@ -42,6 +42,8 @@ COMMANDS: dict[str, LazyCommand] = {
     "ingest": LazyCommand("deploy.cli.ingest:ingest", "Take readings from MQTT into Kafka."),
     "worker": LazyCommand("deploy.cli.worker:worker", "Keep the twins and raise alerts."),
     "console": LazyCommand("deploy.cli.console:console", "Serve the ward console and the HTTP interface."),
+    "account": LazyCommand("deploy.cli.account:app", "Say who may sign in to the console."),
+    "audit": LazyCommand("deploy.cli.audit:app", "Read and verify the audit journal."),
     "deliver": LazyCommand("deploy.cli.deliver:deliver", "Deliver alerts over MQTT and to subscriptions."),
     "history": LazyCommand("deploy.cli.history:history", "Write history as Parquet files."),
     "patient": LazyCommand("deploy.cli.patient:app", "Admit, discharge, set limits."),

@@ -19,24 +19,19 @@ NAME = "console"
 
 def console(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; other than loopback it needs a token.")
+        str | None, typer.Option(help="Address to listen on; beyond loopback behind a proxy with TLS.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = None,
-    token: Annotated[
-        str | None, typer.Option(help="Token that readers must give; better said as BIOTWIN_TOKEN.", show_default=False)
-    ] = None,
 ) -> None:
     """Serve the ward console and the HTTP interface. Not a medical device."""
-    from alerts.console.security import ExposureError
     from alerts.console.server import serve_console
     from contracts.metrics import ProcessMetrics
-    from deploy.api.http import command_routes
+    from deploy.api.routes import further_routes
     from deploy.configuration import load_configuration
     from deploy.errors import UserError
-    from deploy.fhir.api import fhir_routes
     from deploy.process import configure_logging, run, serve_metrics
 
-    given = {"console.host": host, "console.port": port, "console.token": token}
+    given = {"console.host": host, "console.port": port}
     configuration = load_configuration(overrides={name: value for name, value in given.items() if value is not None})
     configure_logging(NAME)
     feeds: list[Feed] = []
@@ -54,16 +49,13 @@ def console(
                 configuration,
                 metrics,
                 stop,
-                routes=command_routes(configuration),
-                routes_of=partial(fhir_routes, configuration),
+                routes=partial(further_routes, configuration),
                 history=history_in(configuration.history.directory),
                 listening=listening,
             )
 
     try:
         run(main)
-    except ExposureError as error:
-        raise UserError(str(error)) from error
     except OSError as error:
         where = f"{configuration.console.host}:{configuration.console.port}"
         raise UserError(f"the console cannot listen on {where}: {error}") from error

@@ -1,8 +1,8 @@
 """Latest values as FHIR R4 Observations, from the console's ward in memory.
 
 GET /fhir/R4/Observation?patient={pseudonym}[&category=vital-signs][&code=8867-4], a searchset; GET /fhir/R4/metadata.
-The caller proves who it is as for commands, by a named token or by the console's own; where neither is configured
-the console listens on loopback alone and answers everybody there.
+The caller proves who it is as for everything of the console: by a named token, or signed in with a role that sees
+values. Each search stands in the audit journal. What the server can do is told to everybody: it is about no patient.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from alerts.console.access import Access, Guard
 from alerts.console.event_stream import Source
 from alerts.console.records import TwinRecord
+from alerts.console.roles import May
 from alerts.console.ward import Ward
 from alerts.fhir.observations import Measured, observations
 from alerts.fhir.r4 import FHIR_VERSION, full_url, instant, r4
-from contracts.configuration import Configuration
-from deploy.api.tokens import TokenHolders
 
 MEDIA_TYPE = "application/fhir+json"
 PATIENT_SYSTEM = "urn:biotwin:patient"
@@ -40,21 +41,18 @@ class SearchError(ValueError):
     """A search that is not answered."""
 
 
-def fhir_routes(
-    configuration: Configuration, ward: Ward, source: Source, clock: Callable[[], float] = time.time
-) -> list[Route]:
-    """The routes, for the console's application to mount. They bring their own authentication."""
-    api = _FhirApi(configuration, ward, source, clock)
+def fhir_routes(access: Access, ward: Ward, source: Source, clock: Callable[[], float] = time.time) -> list[Route]:
+    """The routes, for the console's application to mount."""
+    api = _FhirApi(ward, source, clock)
+    guard = Middleware(Guard, access=access, may=May.SEE_PHYSIOLOGY, patient_of=_patient_of, answer=_not_let_in)
     return [
         Route("/fhir/R4/metadata", api.metadata, methods=["GET"]),
-        Route("/fhir/R4/Observation", api.search, methods=["GET"]),
+        Route("/fhir/R4/Observation", api.search, methods=["GET"], middleware=[guard]),
     ]
 
 
 class _FhirApi:
-    def __init__(self, configuration: Configuration, ward: Ward, source: Source, clock: Callable[[], float]) -> None:
-        token = configuration.console.token
-        self._holders = TokenHolders(configuration.tokens | ({token: "console"} if token else {}))
+    def __init__(self, ward: Ward, source: Source, clock: Callable[[], float]) -> None:
         self._ward = ward
         self._source = source
         self._clock = clock
@@ -65,10 +63,7 @@ class _FhirApi:
         return _answer(r4(capabilities(self._started_at)))
 
     async def search(self, request: Request) -> Response:
-        """GET /fhir/R4/Observation: a searchset of latest values; 400, 401 or 503 with an OperationOutcome else."""
-        if self._holders and self._holders.holder(request.headers.get("authorization", "")) is None:
-            hint = "give a token known here as Authorization: Bearer"
-            return _refusal(401, "login", hint, {"WWW-Authenticate": 'Bearer realm="biotwin"'})
+        """GET /fhir/R4/Observation: a searchset of latest values, or an OperationOutcome with 400, 401, 403 or 503."""
         if not self._source.loaded:
             return _refusal(503, "transient", "the twins are still being read", {"Retry-After": "1"})
         try:
@@ -133,7 +128,9 @@ def capabilities(since: float) -> dict[str, Any]:
         "rest": [
             {
                 "mode": "server",
-                "security": {"description": "A named token as Authorization: Bearer."},
+                "security": {
+                    "description": "A named token as Authorization: Bearer, or the session of who is signed in."
+                },
                 "resource": [
                     {
                         "type": "Observation",
@@ -157,10 +154,18 @@ def _query(request: Request) -> dict[str, str]:
     if unknown or len(names) != len(set(names)):
         raise SearchError(f"each of {', '.join(PARAMETERS)} once, and no other parameter")
     query = dict(given)
-    patient = query.get("patient", "").removeprefix("Patient/").removeprefix(f"{PATIENT_SYSTEM}|")
+    patient = _pseudonym(query.get("patient", ""))
     if not patient:
         raise SearchError("the parameter patient is needed")
     return query | {"patient": patient}
+
+
+def _patient_of(connection: HTTPConnection) -> str:
+    return _pseudonym(connection.query_params.get("patient", ""))
+
+
+def _pseudonym(reference: str) -> str:
+    return reference.removeprefix("Patient/").removeprefix(f"{PATIENT_SYSTEM}|")
 
 
 def _matches(observation: Mapping[str, Any], query: Mapping[str, str]) -> bool:
@@ -186,6 +191,10 @@ def _outcome(severity: str, code: str, text: str) -> dict[str, Any]:
         "resourceType": "OperationOutcome",
         "issue": [{"severity": severity, "code": code, "diagnostics": text}],
     }
+
+
+def _not_let_in(status: int, text: str, headers: Mapping[str, str]) -> Response:
+    return _refusal(status, {401: "login", 403: "forbidden"}.get(status, "transient"), text, headers)
 
 
 def _refusal(status: int, code: str, text: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -20,6 +20,8 @@ CONTRAST = """() => {
   };
   const behind = (element) => {
     const layers = [];
+    const flag = element.previousElementSibling;
+    if (flag?.matches("rect.onset-flag")) return parse(getComputedStyle(flag).fill);
     for (let at = element; at; at = at.parentElement) {
       const colour = parse(getComputedStyle(at).backgroundColor);
       if (colour && colour.a > 0) layers.push(colour);

@@ -15,10 +15,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 from aiokafka import AIOKafkaProducer
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
+from alerts.console.access import COOKIE
+from alerts.console.accounts import Accounts
+from alerts.console.audit import AuditJournal
+from alerts.console.roles import Principal
 from contracts.topics import ALERTS, JOURNAL, TWIN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -27,6 +32,9 @@ CHROMIUM_ARGUMENTS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+ACCOUNT = "nurse-1"
+SESSION = "a-session-cookie-of-the-tests"
+
 Record = tuple[str, str, dict[str, Any] | None]
 """(topic, key, value)"""
 
@@ -49,12 +57,16 @@ class Console:
         bootstrap: str,
         *,
         port: int = 0,
-        token: str = "",
         host: str = "",
         tokens: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.directory = folder / "directory.sqlite"
+        self.accounts = Accounts(folder / "accounts.sqlite")
+        self.audit = AuditJournal(folder / "audit.jsonl")
+        if not self.accounts.path.exists():
+            self.sign_in(ACCOUNT, "charge_nurse", SESSION)
         self.url = ""
         self.output = b""
         self._port = port
@@ -64,11 +76,18 @@ class Console:
             "BIOTWIN_DATA": str(folder),
             "BIOTWIN_CONSOLE__DIRECTORY": str(self.directory),
             "BIOTWIN_HISTORY__DIRECTORY": str(folder / "history"),
-            **({"BIOTWIN_TOKEN": token} if token else {}),
+            "BIOTWIN_CONSOLE__ACCOUNTS": str(self.accounts.path),
+            "BIOTWIN_CONSOLE__AUDIT": str(self.audit.path),
+            **(settings or {}),
             **({"BIOTWIN_TOKENS": orjson.dumps(dict(tokens)).decode()} if tokens else {}),
             **({"BIOTWIN_CONSOLE__HOST": host} if host else {}),
         }
         self.process: asyncio.subprocess.Process | None = None
+
+    def sign_in(self, account: str, role: str, cookie: str) -> None:
+        """An account without a password, whose session has this cookie."""
+        self.accounts.add(account, role, None)
+        self.accounts.open_session(cookie, Principal(account, role, "link"))
 
     async def start(self) -> Console:
         arguments = [sys.executable, "-m", "deploy.cli", "console", "--port", str(self._port)]
@@ -122,12 +141,32 @@ async def running_console(folder: Path, bootstrap: str, **options: Any) -> Async
         await console.kill()
 
 
+def signed_in_client(cookie: str = SESSION) -> httpx.AsyncClient:
+    """An HTTP client with the session of `ACCOUNT`, or another, that asks as the console's pages do."""
+    return httpx.AsyncClient(timeout=20, cookies={COOKIE: cookie}, headers={"Sec-Fetch-Site": "same-origin"})
+
+
+class SignedIn:
+    """A browser whose pages have the session of `ACCOUNT`."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+
+    async def new_page(self, *, cookie: str = SESSION, **options: Any) -> Page:
+        context = await self._browser.new_context(**options)
+        if cookie:
+            held: Any = {"name": COOKIE, "value": cookie, "domain": "127.0.0.1", "path": "/"}
+            held |= {"httpOnly": True, "sameSite": "Strict"}
+            await context.add_cookies([held])
+        return await context.new_page()
+
+
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium() -> AsyncIterator[SignedIn]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         try:
-            yield browser
+            yield SignedIn(browser)
         finally:
             await browser.close()
 
@@ -223,6 +262,7 @@ def alert(
     source: str = "",
     announced_id: str = "",
     opened_by: str = "",
+    message_ja: str = "",
 ) -> Record:
     """A record of topic `alerts`. `opened_by` tells alerts of one rule apart."""
     t = onset_t if t is None else t
@@ -240,6 +280,7 @@ def alert(
         "onset_t": onset_t,
         "sequence": sequence,
         "message": message,
+        **({"message_ja": message_ja} if message_ja else {}),
         "source": source,
         "evidence": evidence,
         "provenance": {

@@ -1,6 +1,7 @@
 """Makes docs/images: the console on a ward of invented patients, on a real Kafka and in a real Chromium.
 
-Run: python -m tests.console.screenshots [FOLDER]
+Run: python -m tests.console.screenshots [FOLDER]. With a folder named it also puts every page there, in each language
+and at the widths of a desk and of a telephone, to be looked at. Japanese needs a font (Debian: fonts-ipafont-gothic).
 """
 
 from __future__ import annotations
@@ -9,17 +10,23 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Page
 
 from alerts.console.directory import Directory, Entry
 from contracts.configuration import Configuration, Kafka
+from contracts.topics import ALERT_RECEIPTS, ON_CALL
 from deploy.kafka.broker import Broker
 from deploy.kafka.topics import create_topics
 from tests.console.console_harness import (
+    ACCOUNT,
+    SESSION,
+    Console,
     Record,
+    SignedIn,
     alert,
     chromium,
     evidence,
@@ -45,6 +52,19 @@ PEOPLE = (
     ("p-d05e", "Yuki Tanabe", "11", "60-69"),
 )
 SICK = "p-7f3a"
+AUDITOR = "a-session-cookie-of-the-auditor"
+JAPANESE = {
+    "heart-rate-high-personal": "安静時の心拍数は122/minで、個別の限界値120/minを超えています。",
+    "news2-urgent": "NEWS2は7(可能な範囲7〜10、体温が欠測)で、限界値5以上です。緊急に評価してください。",
+    "news2-emergency": "NEWS2は8(可能な範囲8〜11、体温が欠測)で、限界値7以上です。緊急対応が必要です。",
+    "spo2-low-at-rest": "安静時のSpO2が1分間にわたり限界値を下回っています。",
+    "heart-rate-above-zone": "心拍数は126/minで、目標範囲を10/min以上超えています。ペースを落としてください。",
+    "news2-emergency-possible": "NEWS2は最大17の可能性があります。測定項目をそろえてください。",
+    "device-silent": "バイタルサインが許容時間を超えて届いていません。",
+    "battery-low": "機器の電池残量は12 %で、限界値15 %を下回っています。",
+}
+"""Sentences as the templates of the rules would make them, by rule."""
+
 AIR = {"consciousness": 0.0, "supplemental_oxygen": 0.0}
 
 
@@ -266,6 +286,44 @@ def past(now: float) -> Iterator[Record]:
             yield sick_twin(now - second)
 
 
+def in_japanese(records: Iterable[Record]) -> Iterator[Record]:
+    """The same alerts with their sentence in Japanese beside the English one."""
+    for record in records:
+        body = record[2]
+        if body is not None:
+            body["message_ja"] = JAPANESE[body["rule"]]
+        yield record
+
+
+def on_call(now: float) -> Iterator[Record]:
+    """Who has which role, and what became of the notifications of the sick patient's alert."""
+    for role, holder, until in (
+        ("ward-nurse-3-west", ACCOUNT, now + 5 * 3600),
+        ("charge-nurse-3-west", "lead-1", None),
+        ("physician-on-duty", "", None),
+    ):
+        act = "take_role" if holder else "release_role"
+        shift = {
+            "holder": holder,
+            "since": now - 9000,
+            "received_at": now,
+            "author": ACCOUNT,
+            "command": "c",
+            "act": act,
+        }
+        yield ON_CALL, role, {"role": role, "shifts": [shift | ({"until": until} if until else {})]}
+
+
+def receipts(told: list[Record]) -> Iterator[Record]:
+    for _, patient, body in told:
+        if body is None or (body["rule"], body["transition"], body["stage"]) != ("news2-emergency", "onset", "settled"):
+            continue
+        step = {name: body[name] for name in ("patient", "transition", "stage", "sequence")} | {"alert": body["id"]}
+        for place, state in enumerate(("queued", "sent", "delivered", "read")):
+            step |= {"channel": "mqtt", "subscription": "ward-3-west", "state": state, "t": body["t"] + 0.5 + place}
+            yield ALERT_RECEIPTS, patient, dict(step)
+
+
 async def photograph(page: Page, url: str, file: Path) -> None:
     await page.goto(url)
     await page.wait_for_selector("body[data-connection=live]")
@@ -276,7 +334,36 @@ async def photograph(page: Page, url: str, file: Path) -> None:
     print(file, len(picture))
 
 
-async def make(folder: Path) -> None:
+async def every_page(console: Console, browser: SignedIn, folder: Path) -> None:
+    """Every page whole, in each language, as at a desk and as on a telephone; dialogs and evidence open too."""
+    await asyncio.to_thread(console.sign_in, "auditor-1", "auditor", AUDITOR)
+    pages = {"login": "/login", "ward": "/", "inbox": "/inbox", "on-call": "/on-call", "patient": f"/patients/{SICK}"}
+    for locale in ("en-GB", "ja-JP"):
+        for width, height in ((1440, 900), (390, 844)):
+            for name, path in {**pages, "audit": "/audit"}.items():
+                cookie = {"login": "", "audit": AUDITOR}.get(name, SESSION)
+                size: Any = {"width": width, "height": height}
+                page = await browser.new_page(locale=locale, viewport=size, cookie=cookie)
+                await page.goto(console.url + path)
+                if cookie == SESSION:
+                    await page.wait_for_selector("body[data-connection=live]")
+                await page.wait_for_timeout(1200)
+                file = f"{locale[:2]}-{width}-{name}"
+                if name == "patient":
+                    await page.wait_for_selector("#active .alert-card")
+                    for summary in await page.locator("#active .alert-card").first.locator("summary").all():
+                        await summary.click()
+                    await page.wait_for_timeout(300)
+                    await page.evaluate("scrollTo(0, 0)")
+                await page.screenshot(path=folder / f"{file}.png", animations="disabled", full_page=True)
+                if name == "patient":
+                    await page.locator("#limits-open").click()
+                    await page.screenshot(path=folder / f"{file}-limits.png", animations="disabled")
+                await page.close()
+            print(folder, locale, width)
+
+
+async def make(folder: Path, *, every: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         broker = Broker(work / "kafka")
@@ -289,9 +376,11 @@ async def make(folder: Path) -> None:
                     directory.put(Entry(pseudonym, name, "3 West", bed, age_band))
                 now = time.time()
                 await write(broker.bootstrap, past(now))
-                told = list(alerts(now))
-                await write(broker.bootstrap, [*told, *signals(told)])
+                told = list(in_japanese(alerts(now)))
+                await write(broker.bootstrap, [*told, *signals(told), *on_call(now), *receipts(told)])
                 beating = asyncio.create_task(beat(broker.bootstrap))
+                if every:
+                    await every_page(console, browser, folder)
                 for scheme in ("light", "dark"):
                     page = await browser.new_page(color_scheme=scheme, viewport={"width": 1440, "height": 900})
                     await photograph(page, console.url, folder / f"console-ward-{scheme}.png")
@@ -324,4 +413,4 @@ async def beat(bootstrap: str) -> None:
 if __name__ == "__main__":
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
     target.mkdir(parents=True, exist_ok=True)
-    asyncio.run(make(target))
+    asyncio.run(make(target, every=len(sys.argv) > 1))

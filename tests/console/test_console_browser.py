@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from alerts.console.directory import Directory, Entry
 from contracts.configuration import Kafka
@@ -23,6 +23,7 @@ from tests.console.accessibility import CONTRAST, LABELS, OVERFLOW
 from tests.console.console_harness import (
     Console,
     Record,
+    SignedIn,
     alert,
     chromium,
     evidence,
@@ -30,6 +31,7 @@ from tests.console.console_harness import (
     running_console,
     score,
     signal,
+    signed_in_client,
     twin,
     until,
     write,
@@ -61,13 +63,13 @@ async def console(bootstrap: str, tmp_path: Path) -> AsyncIterator[Console]:
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def browser() -> AsyncIterator[SignedIn]:
     async with chromium() as started:
         yield started
 
 
 @pytest.fixture
-async def page(browser: Browser, console: Console) -> AsyncIterator[Page]:
+async def page(browser: SignedIn, console: Console) -> AsyncIterator[Page]:
     """The ward list, live, with all of `PEOPLE`. Fails on script errors and on what the page's policy blocked."""
     opened = await browser.new_page()
     trouble: list[str] = []
@@ -223,7 +225,7 @@ async def test_a_lost_connection_is_unmistakable_and_nothing_is_missed(
 async def test_a_restarted_console_resumes_a_stream_by_its_last_id(console: Console, bootstrap: str) -> None:
     now = time.time()
     await write(bootstrap, [low_saturation("p-1", now)])
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with signed_in_client() as client:
         last_id = (await _ids(client, console.url, "", "reset"))[-1]
         await console.stop()
         await write(bootstrap, [low_saturation("p-2", now), low_saturation("p-3", now)])
@@ -368,7 +370,7 @@ async def test_names_stand_in_no_address(page: Page, console: Console, bootstrap
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_text_is_legible_labelled_and_fits(
-    browser: Browser, console: Console, bootstrap: str, scheme: Any
+    browser: SignedIn, console: Console, bootstrap: str, scheme: Any
 ) -> None:
     now = time.time()
     why = evidence("spo2", 83, 85, {"spo2": 83}, now)
@@ -411,10 +413,10 @@ async def test_text_is_legible_labelled_and_fits(
         await page.close()
 
 
-async def test_motion_stops_for_those_who_ask(browser: Browser, console: Console, bootstrap: str) -> None:
+async def test_motion_stops_for_those_who_ask(browser: SignedIn, console: Console, bootstrap: str) -> None:
     await write(bootstrap, [low_saturation("p-1", time.time())])
     for wanted, animation in (("no-preference", "flash"), ("reduce", "none")):
-        page = await browser.new_page(reduced_motion=wanted)  # type: ignore[arg-type]
+        page = await browser.new_page(reduced_motion=wanted)
         await page.goto(console.url)
         mark = page.locator("[data-patient=p-1] .mark-high")
         await expect(mark).to_be_visible()
@@ -422,24 +424,75 @@ async def test_motion_stops_for_those_who_ask(browser: Browser, console: Console
         await page.close()
 
 
-async def test_one_signs_in_with_the_token(browser: Browser, bootstrap: str, tmp_path: Path) -> None:
-    async with running_console(tmp_path, bootstrap, token="a long enough token") as console:
-        page = await browser.new_page()
-        await page.goto(console.url)
-        assert page.url.endswith("/login")
-        await page.get_by_label("Access token").fill("a guess")
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_role("alert")).to_have_text("That token was not accepted.")
-        await page.get_by_label("Access token").fill("a long enough token")
-        await page.get_by_role("button", name="Sign in").click()
-        await live(page)
-        assert page.url == f"{console.url}/"
-        assert await page.evaluate("document.cookie") == ""
+async def test_one_signs_in_and_out_with_an_account(browser: SignedIn, console: Console, bootstrap: str) -> None:
+    await asyncio.to_thread(console.accounts.add, "dr-2", "clinician", "correct horse battery")
+    page = await browser.new_page(cookie="")
+    await page.goto(console.url)
+    assert page.url.endswith("/login")
+    await page.get_by_label("Account").fill("dr-2")
+    await page.get_by_label("Password").fill("a wrong guess")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("That was not accepted.")
+    await page.get_by_label("Account").fill("dr-2")
+    await page.get_by_label("Password").fill("correct horse battery")
+    await page.get_by_role("button", name="Sign in").click()
+    await live(page)
+    assert page.url == f"{console.url}/"
+    assert await page.evaluate("document.cookie") == ""
+    await expect(page.locator("#author-text")).to_have_text("Acting as dr-2")
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("alert")).to_have_text("You are signed out.")
+    await page.goto(console.url)
+    assert page.url.endswith("/login")
+
+
+async def test_a_one_time_link_signs_in_once_and_stands_in_no_address(browser: SignedIn, console: Console) -> None:
+    await asyncio.to_thread(console.accounts.add_link, "nurse-1", "a-secret-for-once")
+    for accepted in (True, False):
+        page = await browser.new_page(cookie="")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))  # noqa: B023
+        await page.goto(f"{console.url}/login#link=a-secret-for-once")
+        if accepted:
+            await live(page)
+        else:
+            await expect(page.get_by_role("alert")).to_contain_text("That was not accepted.")
+        assert not any("a-secret" in url.partition("#")[0] for url in asked)
+        assert "a-secret" not in page.url
+        await page.close()
+
+
+async def test_an_operator_sees_technical_alarms_without_names_and_the_auditor_the_journal(
+    browser: SignedIn, console: Console, bootstrap: str
+) -> None:
+    now = time.time()
+    await write(
+        bootstrap,
+        [
+            twin("p-1", now, {"spo2": 83}),
+            low_saturation("p-1", now),
+            alert("p-1", "device-silent", "low", "Nothing comes from the sensor.", onset_t=now, kind="technical"),
+        ],
+    )
+    for account, role in (("op-1", "operator"), ("au-1", "auditor")):
+        await asyncio.to_thread(console.sign_in, account, role, f"cookie of {role}".replace(" ", "-"))
+    page = await browser.new_page(cookie="cookie-of-operator")
+    await page.goto(console.url)
+    await live(page)
+    row = page.locator("tr[data-patient=p-1]")
+    await expect(row).to_contain_text("Nothing comes from the sensor.")
+    await expect(row).not_to_contain_text("SpO2 is")
+    await expect(page.locator("#main")).not_to_contain_text("Ada Quill")
+    audit = await browser.new_page(cookie="cookie-of-auditor")
+    await audit.goto(console.url)
+    assert audit.url.endswith("/audit")
+    await expect(audit.locator("#verdict")).to_contain_text("The chain holds")
+    await expect(audit.locator("#records tr", has_text="op-1").first).to_contain_text("allowed")
 
 
 async def test_alerts_reach_a_page_quickly_and_are_measured(console: Console, bootstrap: str) -> None:
     async with (
-        httpx.AsyncClient(timeout=20) as client,
+        signed_in_client() as client,
         client.stream("GET", console.url + "/events?only=alerts") as stream,
     ):
         chunks = stream.aiter_text()
@@ -474,30 +527,24 @@ async def test_one_acknowledges_under_a_name_by_keyboard_and_others_see_who_has_
     button = row.get_by_role("button", name="Acknowledge: bed 10, Bela Roth")
     await button.focus()
     await page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog", name="Who are you?")
-    await expect(dialog).to_be_visible()
-    await expect(dialog.get_by_label("Your name or staff id")).to_be_focused()
-    await page.keyboard.type("Schwester Jör")
-    await page.keyboard.press("Enter")
-    await expect(dialog).to_be_hidden()
-    await expect(page.locator("#author-text")).to_have_text("Acting as Schwester Jör")
-    await expect(page.locator("#say-later")).to_contain_text("Acknowledged by Schwester Jör: sent.")
+    await expect(page.locator("#author-text")).to_have_text("Acting as nurse-1")
+    await expect(page.locator("#say-later")).to_contain_text("Acknowledged by nurse-1: sent.")
     (command,) = await commands_in(bootstrap)
-    assert (command["kind"], command["patient"], command["author"]) == ("acknowledge", "p-2", "Schwester Jör")
+    assert (command["kind"], command["patient"], command["author"]) == ("acknowledge", "p-2", "nurse-1")
     assert command["alert"] == identity("p-2", "spo2", now)
     await expect(button).to_be_focused()
-    taken = signal(raised, "acknowledge", "acknowledged", 2, t=now + 3, actor="Schwester Jör")
+    taken = signal(raised, "acknowledge", "acknowledged", 2, t=now + 3, actor="nurse-1")
     await write(bootstrap, [taken, taken])
-    await expect(row.locator(".signal-words")).to_have_text(re.compile(r"acknowledged by Schwester Jör, \d\d:\d\d$"))
+    await expect(row.locator(".signal-words")).to_have_text(re.compile(r"acknowledged by nurse-1, \d\d:\d\d$"))
     await expect(button).to_have_count(0)
-    await expect(page.locator("#say-later")).to_contain_text("acknowledged by Schwester Jör")
+    await expect(page.locator("#say-later")).to_contain_text("acknowledged by nurse-1")
     again = signal(raised, "re_alarm_due", "on", 3, t=now + 200)
     await write(bootstrap, [again])
     await expect(row.locator(".signal-words")).to_have_text("not acknowledged")
     await expect(page.locator("#say-now")).to_contain_text("Bela Roth. SpO2 is 83 %, below 85 %. not acknowledged.")
     await page.reload()
     await live(page)
-    await expect(page.locator("#author-text")).to_have_text("Acting as Schwester Jör")
+    await expect(page.locator("#author-text")).to_have_text("Acting as nurse-1")
 
 
 async def test_unanswered_alerts_stand_before_answered_ones_and_latched_ones_stay(page: Page, bootstrap: str) -> None:
@@ -534,10 +581,7 @@ async def test_an_alert_is_put_off_for_a_reason_and_everything_done_is_told(
     await live(page)
     card = page.locator("#active .alert-card")
     await expect(card.locator(".signal-words")).to_have_text("Not acknowledged")
-    await page.get_by_role("button", name="Sign your acts").click()
-    await page.keyboard.type("Dr. Okafor")
-    await page.keyboard.press("Enter")
-    await expect(page.locator("#author-text")).to_have_text("Acting as Dr. Okafor")
+    await expect(page.locator("#author-text")).to_have_text("Acting as nurse-1")
     await card.get_by_role("button", name="Off").click()
     dialog = page.get_by_role("dialog", name="Put the alert off")
     await expect(dialog).to_contain_text("SpO2 is 83 %")
@@ -549,26 +593,26 @@ async def test_an_alert_is_put_off_for_a_reason_and_everything_done_is_told(
     await dialog.get_by_label("Reason").fill("suction")
     await dialog.get_by_label("For").select_option("30 min")
     await dialog.get_by_role("button", name="Put off").click()
-    await expect(page.locator("#say-later")).to_contain_text("Put off by Dr. Okafor: sent.")
+    await expect(page.locator("#say-later")).to_contain_text("Put off by nurse-1: sent.")
     (command,) = await commands_in(bootstrap)
-    assert (command["kind"], command["reason"], command["author"]) == ("alarm_off", "suction", "Dr. Okafor")
+    assert (command["kind"], command["reason"], command["author"]) == ("alarm_off", "suction", "nurse-1")
     assert abs(command["expires_at"] - command["t"] - 1800) < 30
     await card.get_by_role("button", name="Pause audio").click()
     await until(lambda: _is(_kinds(bootstrap), ["alarm_off", "audio_pause"]))
     off = signal(
         *(raised, "alarm_off", "alarm_off", 2),
         t=now + 5,
-        actor="Dr. Okafor",
+        actor="nurse-1",
         reason="suction",
         until=now + 1800,
     )
     await write(bootstrap, [off])
     await expect(card.locator(".signal-words")).to_have_text(
-        re.compile(r"^Off by Dr\. Okafor until \d\d:\d\d:\d\d: suction$")
+        re.compile(r"^Off by nurse-1 until \d\d:\d\d:\d\d: suction$")
     )
     await expect(card.locator(".signal").get_by_role("button")).to_have_text(["Resume", "Acknowledge"])
     await card.locator("summary", has_text="Who did what, 2 entries").click()
-    await expect(card.locator(".history li strong").last).to_have_text(re.compile("^Put off by Dr. Okafor until"))
+    await expect(card.locator(".history li strong").last).to_have_text(re.compile("^Put off by nurse-1 until"))
 
 
 async def test_one_tap_says_whether_an_alert_was_useful(page: Page, console: Console, bootstrap: str) -> None:
@@ -579,8 +623,6 @@ async def test_one_tap_says_whether_an_alert_was_useful(page: Page, console: Con
     await live(page)
     card = page.locator("#active .alert-card")
     await card.get_by_role("button", name="Not useful").click()
-    await page.keyboard.type("nurse-1")
-    await page.keyboard.press("Enter")
     await expect(page.locator("#say-later")).to_contain_text("Found not useful by nurse-1: sent.")
     (command,) = await commands_in(bootstrap)
     assert (command["kind"], command["useful"], command["author"]) == ("feedback", False, "nurse-1")
@@ -595,28 +637,3 @@ async def test_one_tap_says_whether_an_alert_was_useful(page: Page, console: Con
 
 async def _kinds(bootstrap: str) -> list[str]:
     return [command["kind"] for command in await commands_in(bootstrap)]
-
-
-async def test_where_tokens_are_configured_one_signs_with_ones_own(
-    browser: Browser, bootstrap: str, tmp_path: Path
-) -> None:
-    now = time.time()
-    raised = low_saturation("p-1", now)
-    await write(bootstrap, [raised, signal(raised, "condition_onset", "on", 1, t=now)])
-    async with running_console(tmp_path, bootstrap, tokens={"a-secret-of-hers": "nurse-1"}) as console:
-        page = await browser.new_page()
-        await page.goto(console.url)
-        await live(page)
-        await page.get_by_role("button", name="Acknowledge").click()
-        dialog = page.get_by_role("dialog", name="Who are you?")
-        field = dialog.get_by_label("Your personal token")
-        assert await field.get_attribute("type") == "password"
-        await field.fill("a guess")
-        await page.keyboard.press("Enter")
-        await expect(dialog.get_by_role("alert")).to_have_text("That token is not known here.")
-        await field.fill("a-secret-of-hers")
-        await page.keyboard.press("Enter")
-        await expect(page.locator("#author-text")).to_have_text("Acting as nurse-1")
-        await until(lambda: commands_in(bootstrap))
-        (command,) = await commands_in(bootstrap)
-        assert (command["kind"], command["author"]) == ("acknowledge", "nurse-1")

@@ -13,7 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alerts.console.access import Access
+from alerts.console.accounts import Accounts
 from alerts.console.application import create_console
+from alerts.console.audit import AuditJournal
 from alerts.console.event_stream import Streams
 from alerts.console.records import decode_twin
 from alerts.console.ward import Ward
@@ -24,7 +27,7 @@ from deploy.cli.console import history_in
 from deploy.kafka.broker import Broker
 from deploy.kafka.topics import create_topics
 from stream.history_rows import schema
-from tests.console.console_harness import Console, running_console, twin, until, write
+from tests.console.console_harness import Console, running_console, signed_in_client, twin, until, write
 
 
 class Source:
@@ -45,7 +48,7 @@ async def test_a_kafka_that_goes_away_is_told_and_recovered_from(tmp_path: Path)
     broker.start()
     try:
         await create_topics(broker.bootstrap, Configuration(kafka=Kafka(bootstrap=broker.bootstrap)))
-        async with running_console(tmp_path, broker.bootstrap) as console, httpx.AsyncClient(timeout=20) as client:
+        async with running_console(tmp_path, broker.bootstrap) as console, signed_in_client() as client:
 
             async def shows(kafka: bool, patients: int) -> bool:
                 found = await ward_of(client, console)
@@ -78,12 +81,18 @@ def telemetry_file(folder: Path, patient: str, begin: float, count: int) -> None
     pq.write_table(pa.Table.from_pylist(rows, schema=columns), folder / f"{TELEMETRY}-0-0.parquet")
 
 
-async def trend(ward: Ward, history: Any, query: str, now: float) -> httpx.Response:
+async def trend(ward: Ward, history: Any, query: str, now: float, folder: Path) -> httpx.Response:
+    access = Access(
+        Accounts(folder / "accounts.sqlite"),
+        AuditJournal(folder / "audit.jsonl"),
+        tokens={"secret": "ehr"},
+        clock=time.monotonic,
+    )
     application = create_console(
-        ward, Source(), Streams(ward, Source(), ProcessMetrics()), history=history, clock=lambda: now
+        ward, Source(), Streams(ward, Source(), ProcessMetrics()), access=access, history=history, clock=lambda: now
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=application), base_url="http://127.0.0.1") as client:
-        return await client.get(f"/api/patients/p-1/trend?{query}")
+        return await client.get(f"/api/patients/p-1/trend?{query}", headers={"Authorization": "Bearer secret"})
 
 
 async def test_a_trend_goes_on_into_history_without_repeats(tmp_path: Path) -> None:
@@ -92,16 +101,16 @@ async def test_a_trend_goes_on_into_history_without_repeats(tmp_path: Path) -> N
     ward = Ward()
     for second in range(50, 0, -1):
         ward.apply_twin(decode_twin(orjson.dumps(twin("p-1", now - second, {"heart_rate": 200})[2])))
-    answer = await trend(ward, history_in(str(tmp_path)), "signal=heart_rate&minutes=5", now)
+    answer = await trend(ward, history_in(str(tmp_path)), "signal=heart_rate&minutes=5", now, tmp_path)
     points = answer.json()["points"]
     assert [point[0] for point in points] == [now - 100 + i for i in range(100)]
     assert points[0] == [now - 100, 60.0, 60.0, 60.0, 0.5, now - 98.5]
     assert {point[1] for point in points[50:]} == {200.0}
     for query, status in (("signal=heart_rate&minutes=0", 400), ("signal=x&minutes=nan", 400), ("signal=x", 200)):
-        assert (await trend(ward, history_in(str(tmp_path)), query, now)).status_code == status
+        assert (await trend(ward, history_in(str(tmp_path)), query, now, tmp_path)).status_code == status
 
 
-async def test_a_long_trend_is_thinned_and_keeps_its_extremes() -> None:
+async def test_a_long_trend_is_thinned_and_keeps_its_extremes(tmp_path: Path) -> None:
     now = 1_763_900_000.0
 
     def history(
@@ -114,7 +123,7 @@ async def test_a_long_trend_is_thinned_and_keeps_its_extremes() -> None:
 
     ward = Ward()
     ward.apply_twin(decode_twin(orjson.dumps(twin("p-1", now, {"heart_rate": 71})[2])))
-    points = (await trend(ward, history, "signal=heart_rate&minutes=240", now)).json()["points"]
+    points = (await trend(ward, history, "signal=heart_rate&minutes=240", now, tmp_path)).json()["points"]
     assert 300 < len(points) <= 602
     assert max(point[3] for point in points) == 200.0
     assert min(point[2] for point in points) == 70.0

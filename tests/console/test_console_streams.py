@@ -14,6 +14,7 @@ from alerts.console import event_stream, ward
 from alerts.console.directory import Entry
 from alerts.console.event_stream import Streams, parse_id
 from alerts.console.records import decode_twin
+from alerts.console.roles import Lens
 from alerts.console.trend import MINUTE_POINTS, RECENT_POINTS, Trend
 from alerts.console.ward import Ward
 from contracts.condition import Alert
@@ -200,6 +201,26 @@ async def test_a_stream_of_one_patient_holds_that_patient_and_the_system() -> No
     assert [row["patient"] for row in found[0][2]["rows"]] == ["", "p-1"]
     only_alerts = await events(streams_of(writer.ward).events(rows=False), 1)
     assert only_alerts[0][2]["rows"] == []
+
+
+async def test_what_several_share_holds_for_each_only_what_the_role_may_see() -> None:
+    writer = Writer()
+    streams = streams_of(writer.ward)
+    nurse, system, operator = Lens(), Lens(names=False), Lens(names=False, physiology=False)
+    lenses = (nurse, system, operator, nurse)
+    opened = [streams.events(lens=lens) for lens in lenses]
+    cursors = [(await anext(stream), await anext(stream))[1] for stream in opened]
+    assert all(b"event: reset" in opening for opening in cursors)
+    writer.ward.set_directory({"p-1": Entry("p-1", "Ada", "W", "3", "70-79")})
+    writer.write(twin("p-1", NOW, {"heart_rate": 71.5}), onset("p-1", "high"))
+    streams.changed()
+    waiting = [events(stream, 2 if lens.physiology else 1) for lens, stream in zip(lenses, opened, strict=True)]
+    seen = [orjson.dumps(found).decode() for found in await asyncio.gather(*waiting)]
+    assert seen[0] == seen[3]
+    assert ["Ada" in text for text in seen] == [True, False, False, True]
+    assert ["70-79" in text for text in seen] == [True, False, False, True]
+    assert ["71.5" in text for text in seen] == [True, True, False, True]
+    assert ["rule-high" in text for text in seen] == [True, True, False, True]
 
 
 async def test_open_streams_are_counted_and_end_when_the_console_stops() -> None:

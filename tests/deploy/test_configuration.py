@@ -13,7 +13,7 @@ from deploy.configuration import ConfigurationError, environment_of_flags, load_
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "site.toml"
-    path.write_text('site = "north"\n[kafka]\npartitions = 8\nbootstrap = "k:1"\n[console]\ntoken = "from-file"\n')
+    path.write_text('site = "north"\n[kafka]\npartitions = 8\nbootstrap = "k:1"\n[oidc]\nclient_secret = "from-file"\n')
     return path
 
 
@@ -22,7 +22,11 @@ def test_environment_stands_above_file_and_flags_above_environment(file: Path) -
         "BIOTWIN_CONFIG": str(file),
         "BIOTWIN_KAFKA__PARTITIONS": "16",
         "BIOTWIN_WORKER__TICKS": "false",
-        "BIOTWIN_TOKEN": "secret",
+        "BIOTWIN_OIDC__ISSUER": "https://id.example",
+        "BIOTWIN_CONSOLE__PUBLIC_URL": "https://ward.example",
+        "BIOTWIN_OIDC__CLIENT_ID": "biotwin",
+        "BIOTWIN_OIDC__CLIENT_SECRET": "hidden",
+        "BIOTWIN_OIDC__ROLES": '{"ward-3": "clinician"}',
         "BIOTWIN_MAVEN_URL": "http://mirror",
     }
     configuration = load_configuration(environment=environment, overrides={"kafka.group": "other"})
@@ -31,7 +35,8 @@ def test_environment_stands_above_file_and_flags_above_environment(file: Path) -
     assert configuration.kafka.partitions == 16
     assert configuration.kafka.group == "other"
     assert configuration.worker.ticks is False
-    assert configuration.console.token == "secret"
+    assert configuration.oidc.roles == {"ward-3": "clinician"}
+    assert "hidden" not in str(shown(configuration))
 
 
 def test_without_any_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

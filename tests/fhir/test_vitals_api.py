@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import orjson
 import pytest
 from starlette.applications import Starlette
 
+from alerts.console.access import COOKIE, Access
+from alerts.console.accounts import Accounts
+from alerts.console.audit import AuditJournal
 from alerts.console.records import decode_twin
+from alerts.console.roles import Principal
 from alerts.console.ward import Ward
-from contracts.configuration import Configuration, Console
+from contracts.configuration import Configuration
 from deploy.fhir.api import fhir_routes
 from deploy.fhir.validator import FhirValidator
 from tests.console.console_harness import running_console, twin, until, write
 
 NOW = 1_763_900_100.0
+TOKEN = {"Authorization": "Bearer secret"}
 VALUES = {
     "heart_rate": 72.0,
     "spo2": 97.5,
@@ -45,28 +50,41 @@ def record(**changes: Any) -> bytes:
     return orjson.dumps(value | changes)
 
 
-def client(source: Any = None, **fields: Any) -> httpx.AsyncClient:
-    ward = Ward()
-    ward.apply_twin(decode_twin(record()))
-    configuration = msgspec.structs.replace(Configuration(), **fields)
-    application = Starlette(routes=fhir_routes(configuration, ward, source or Loaded(), lambda: NOW))
-    return httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://site")
+class Site:
+    """The routes over one ward, with the accounts and the audit journal in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.accounts = Accounts(folder / "accounts.sqlite")
+        self.audit = AuditJournal(folder / "audit.jsonl")
+        self.access = Access(self.accounts, self.audit, tokens={"secret": "ehr"}, clock=time.monotonic)
+
+    def client(self, source: Any = None) -> httpx.AsyncClient:
+        ward = Ward()
+        ward.apply_twin(decode_twin(record()))
+        application = Starlette(routes=fhir_routes(self.access, ward, source or Loaded(), lambda: NOW))
+        return httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://site")
+
+    async def get(
+        self, query: str, *, status: int = 200, source: Any = None, headers: Mapping[str, str] = TOKEN
+    ) -> dict[str, Any]:
+        async with self.client(source) as http:
+            answer = await http.get(f"/fhir/R4/{query}", headers=headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/fhir+json")
+        body: dict[str, Any] = answer.json()
+        return body
 
 
-async def get(query: str, *, status: int = 200, source: Any = None) -> dict[str, Any]:
-    async with client(source) as http:
-        answer = await http.get(f"/fhir/R4/{query}")
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/fhir+json")
-    body: dict[str, Any] = answer.json()
-    return body
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
 
 
 def texts(bundle: dict[str, Any]) -> list[str]:
     return [entry["resource"]["code"]["text"] for entry in bundle.get("entry", [])]
 
 
-async def test_all_values_come_as_valid_observations_with_age_and_quality(validator: FhirValidator) -> None:
-    bundle = await get("Observation?patient=p-001")
+async def test_all_values_come_as_valid_observations_with_age_and_quality(site: Site, validator: FhirValidator) -> None:
+    bundle = await site.get("Observation?patient=p-001")
     assert [str(issue) for issue in validator.issues(bundle) if issue.refused] == []
     assert texts(bundle) == ["heart rate", "spo2", "blood pressure", "symptom", "steps"]
     assert (bundle["type"], bundle["total"]) == ("searchset", 5)
@@ -97,48 +115,68 @@ async def test_all_values_come_as_valid_observations_with_age_and_quality(valida
         ("code=8867-4&category=survey", []),
     ],
 )
-async def test_a_search_gives_what_was_asked_for(query: str, found: list[str]) -> None:
-    assert texts(await get(f"Observation?patient=p-001&{query}")) == found
-    assert texts(await get(f"Observation?patient=urn:biotwin:patient|p-001&{query}")) == found
+async def test_a_search_gives_what_was_asked_for(site: Site, query: str, found: list[str]) -> None:
+    assert texts(await site.get(f"Observation?patient=p-001&{query}")) == found
+    assert texts(await site.get(f"Observation?patient=urn:biotwin:patient|p-001&{query}")) == found
 
 
-async def test_a_patient_whom_nobody_knows_has_no_values() -> None:
-    assert (await get("Observation?patient=p-999"))["total"] == 0
+async def test_a_patient_whom_nobody_knows_has_no_values(site: Site) -> None:
+    assert (await site.get("Observation?patient=p-999"))["total"] == 0
 
 
 @pytest.mark.parametrize("query", ["", "?category=vital-signs", "?patient=p-001&date=gt2025", "?patient=a&patient=b"])
-async def test_a_search_that_is_not_understood_is_refused(query: str, validator: FhirValidator) -> None:
-    outcome = await get(f"Observation{query}", status=400)
+async def test_a_search_that_is_not_understood_is_refused(site: Site, query: str, validator: FhirValidator) -> None:
+    outcome = await site.get(f"Observation{query}", status=400)
     assert [str(issue) for issue in validator.issues(outcome) if issue.refused] == []
 
 
-async def test_what_cannot_be_known_is_said(validator: FhirValidator) -> None:
+async def test_what_cannot_be_known_is_said(site: Site, validator: FhirValidator) -> None:
     class Loading(Loaded):
         loaded = False
 
     class Away(Loaded):
         up = False
 
-    assert (await get("Observation?patient=p-001", status=503, source=Loading()))["issue"][0]["code"] == "transient"
-    bundle = await get("Observation?patient=p-001&code=8867-4", source=Away())
+    assert (await site.get("Observation?patient=p-001", status=503, source=Loading()))["issue"][0][
+        "code"
+    ] == "transient"
+    bundle = await site.get("Observation?patient=p-001&code=8867-4", source=Away())
     assert [entry["search"]["mode"] for entry in bundle["entry"]] == ["match", "outcome"]
     assert [str(issue) for issue in validator.issues(bundle) if issue.refused] == []
 
 
-async def test_the_capability_statement_is_valid_and_open(validator: FhirValidator) -> None:
-    async with client(tokens={"t": "ehr"}) as http:
-        statement = (await http.get("/fhir/R4/metadata")).json()
+async def test_the_capability_statement_is_valid_and_open(site: Site, validator: FhirValidator) -> None:
+    statement = await site.get("metadata", headers={})
     assert statement["fhirVersion"] == "4.0.1"
     assert [str(issue) for issue in validator.issues(statement) if issue.refused] == []
 
 
-async def test_only_who_has_a_token_may_look() -> None:
-    for fields in ({"tokens": {"secret": "ehr"}}, {"console": Console(token="secret")}):
-        async with client(**fields) as http:
-            for header, status in {"Bearer secret": 200, "Bearer other": 401, "Basic secret": 401, "": 401}.items():
-                answer = await http.get("/fhir/R4/Observation?patient=p-001", headers={"Authorization": header})
-                assert answer.status_code == status
-                assert status == 200 or "72" not in answer.text
+async def test_only_who_has_a_token_or_a_role_that_sees_values_may_look(site: Site, validator: FhirValidator) -> None:
+    for role in ("clinician", "operator"):
+        site.accounts.add(role, role, None)
+        site.accounts.open_session(role, Principal(role, role, "link"))
+    answers = {
+        "Bearer secret": (200, ""),
+        "Bearer other": (401, "login"),
+        "Basic secret": (401, "login"),
+        "": (401, "login"),
+        f"{COOKIE}=clinician": (200, ""),
+        f"{COOKIE}=operator": (403, "forbidden"),
+        f"{COOKIE}=nobody": (401, "login"),
+    }
+    for shown, (status, code) in answers.items():
+        headers = {"Cookie" if COOKIE in shown else "Authorization": shown}
+        answer = await site.get("Observation?patient=Patient/p-001", status=status, headers=headers)
+        if code:
+            assert answer["issue"][0]["code"] == code
+            assert [str(issue) for issue in validator.issues(answer) if issue.refused] == []
+    views = [(view.account, view.patient, view.outcome) for view in reversed(site.audit.newest(9))]
+    assert views == [("ehr", "p-001", "allowed"), ("clinician", "p-001", "allowed"), ("operator", "p-001", "refused")]
+
+
+async def test_nothing_is_shown_that_cannot_be_written_down(site: Site) -> None:
+    site.audit.path.mkdir()
+    assert (await site.get("Observation?patient=p-001", status=503))["issue"][0]["code"] == "transient"
 
 
 @pytest.mark.kafka

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from typer.testing import CliRunner
 
 from alerts.console.directory import Directory
+from alerts.console.server import access_of
 from contracts.command import Bind, Command, Limits
 from contracts.configuration import Configuration, Console, Kafka
 from contracts.quarantine import Quarantined, Reason
@@ -109,13 +110,21 @@ def test_command_that_cannot_be_meant_is_refused_naming_the_field(
         build(kind, fields, author="Dr. Example", now=NOW)
 
 
+def console_in(folder: Path) -> Console:
+    return Console(
+        directory=str(folder / "directory.sqlite"),
+        accounts=str(folder / "accounts.sqlite"),
+        audit=str(folder / "audit.jsonl"),
+    )
+
+
 @pytest.fixture
 def configuration(kafka: ScratchKafka, tmp_path: Path) -> Iterator[Configuration]:
     base = asyncio.run(kafka.create())
     yield msgspec.structs.replace(
         base,
         tokens={"secret-1": "Nurse One", "secret-2": "Nurse Two"},
-        console=Console(directory=str(tmp_path / "directory.sqlite")),
+        console=console_in(tmp_path),
     )
     asyncio.run(kafka.wipe())
 
@@ -124,7 +133,7 @@ def ask(configuration: Configuration, method: str, path: str, **request: Any) ->
     """One request to the HTTP interface as this configuration makes it."""
 
     async def answered() -> httpx.Response:
-        transport = httpx.ASGITransport(Starlette(routes=command_routes(configuration)))
+        transport = httpx.ASGITransport(Starlette(routes=command_routes(configuration, access_of(configuration))))
         async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
             return await client.request(method, path, **request)
 
@@ -162,8 +171,10 @@ def test_http_admit_keeps_the_name_at_the_site(configuration: Configuration) -> 
     assert b"Mary" not in record.value
 
 
-def test_http_refusals_say_what_is_wrong() -> None:
-    configuration = Configuration(tokens={"secret": "Nurse"}, kafka=Kafka(bootstrap="127.0.0.1:1"))
+def test_http_refusals_say_what_is_wrong(tmp_path: Path) -> None:
+    configuration = Configuration(
+        tokens={"secret": "Nurse"}, kafka=Kafka(bootstrap="127.0.0.1:1"), console=console_in(tmp_path)
+    )
     good = EXAMPLES["bind"]
     cases: list[tuple[int, str, dict[str, Any]]] = [
         (401, "bind", {"json": good}),
@@ -185,40 +196,12 @@ def test_http_refusals_say_what_is_wrong() -> None:
         assert (status, set(answer.json())) == (answer.status_code, {"error"}), (kind, request)
         assert "secret" not in answer.text
     unnamed = ask(configuration, "POST", "/api/commands/bind", json=good)
-    assert unnamed.headers["www-authenticate"] == "Bearer"
-    assert ask(configuration, "GET", "/api/commands").json() == command_schema()
-    no_tokens = ask(Configuration(), "POST", "/api/commands/bind", json=good, headers=bearer(""))
+    assert unnamed.headers["www-authenticate"].startswith("Bearer")
+    assert ask(configuration, "GET", "/api/commands", headers=bearer("secret")).json() == command_schema()
+    no_tokens = ask(
+        Configuration(console=console_in(tmp_path)), "POST", "/api/commands/bind", json=good, headers=bearer("")
+    )
     assert no_tokens.status_code == 401
-
-
-def test_without_tokens_on_loopback_a_stated_name_signs_acts_about_alerts_and_nothing_else() -> None:
-    nowhere = Kafka(bootstrap="127.0.0.1:1")
-    act = EXAMPLES["acknowledge"]
-    stated = {"Biotwin-Author": "J%C3%B6rg%20Brandt"}
-    unlocked = Configuration(kafka=nowhere)
-    assert ask(unlocked, "GET", "/api/author").json() == {"asks": "name", "author": None}
-    assert ask(unlocked, "GET", "/api/author", headers=stated).json() == {"asks": "name", "author": "Jörg Brandt"}
-    assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers=stated).status_code == 503
-    assert ask(unlocked, "POST", "/api/commands/acknowledge", json=act).status_code == 401
-    opinion = EXAMPLES["feedback"]
-    assert ask(unlocked, "POST", "/api/commands/feedback", json=opinion, headers=stated).status_code == 503
-    assert ask(unlocked, "POST", "/api/commands/feedback", json=opinion).status_code == 401
-    for name in ("", "%20", "a%0Ab", "x" * 201):
-        assert (
-            ask(unlocked, "POST", "/api/commands/acknowledge", json=act, headers={"Biotwin-Author": name}).status_code
-            == 401
-        )
-    assert ask(unlocked, "POST", "/api/commands/discharge", json={"patient": "p1"}, headers=stated).status_code == 401
-    for configuration, asks in (
-        (Configuration(kafka=nowhere, tokens={"secret": "Nurse"}), "token"),
-        (Configuration(kafka=nowhere, console=Console(token="a token")), "nothing"),
-        (Configuration(kafka=nowhere, console=Console(host="192.0.2.1", token="a token")), "nothing"),
-    ):
-        assert ask(configuration, "GET", "/api/author", headers=stated).json() == {"asks": asks, "author": None}
-        assert ask(configuration, "POST", "/api/commands/acknowledge", json=act, headers=stated).status_code == 401
-    held = Configuration(kafka=nowhere, tokens={"secret": "Nurse"})
-    assert ask(held, "GET", "/api/author", headers=bearer("secret")).json() == {"asks": "token", "author": "Nurse"}
-    assert ask(held, "POST", "/api/commands/acknowledge", json=act, headers=bearer("secret")).status_code == 503
 
 
 def invoke(configuration: Configuration, *words: str) -> str:

@@ -1,9 +1,11 @@
-// What a person does about an alert: acknowledge, pause, put off, resume. Sent as commands, under a name.
+// What a person does about an alert: acknowledge, pause, put off, resume. Sent as commands by whoever is signed in.
 
+import { ask, dialog, dialogButtons } from "./dialog.js";
 import { el, setAttribute, setText } from "./elements.js";
 import { announce, serverClock } from "./live.js";
+import { actor, may, signedIn } from "./session.js";
+import { messageOf, t } from "./words.js";
 
-const STORED = "biotwin-author";
 const UNCONFIRMED_MS = 10_000;
 const PAUSE_S = 120;
 const SPANS = [
@@ -35,6 +37,14 @@ const OFFERED = {
   inactive: [],
 };
 
+/** What the server says when it refuses a command, and how that is said to a reader. */
+const REFUSALS = [
+  [/^(\w+): (\S+) is not in (\S+)\.\.(\S+)$/, "{a}: {b} does not lie between {c} and {d}"],
+  [/^(\w+): lies not below (\w+)$/, "{a} must lie below {b}"],
+  [/^(\w+): lies not after t$/, "the end must lie in the future"],
+  [/^the role \S+ may not /, "your role does not allow it"],
+];
+
 /** Buttons for an alert; none where its signal is not known (yet). `only` limits them to some acts. */
 export function actButtons(patient, alert, whom, only = null) {
   const offered = (OFFERED[alert.signal?.state] ?? []).filter((act) => !only || only.includes(act));
@@ -57,175 +67,101 @@ function buttons(offered, patient, alert, whom) {
         "data-patient": patient,
         "data-alert": alert.id,
         "data-priority": alert.priority,
+        "data-about": `${whom}, ${messageOf(alert)}`,
         "data-focus": `${alert.id} ${act}`,
-        "aria-label": `${ACTS[act].word.replace(" …", "")}: ${whom}, ${alert.message}`,
+        "aria-label": `${t(ACTS[act].word).replace(/\s?…$/, "")}: ${whom}, ${messageOf(alert)}`,
       },
-      ACTS[act].word,
+      t(ACTS[act].word),
     ),
   );
 }
 
-// ---- Who acts --------------------------------------------------------------------------------------------------------
+/** Sends a command in the name of whoever is signed in; "" when it was taken, else why not. `names` says what fields are called. */
+export async function send(kind, fields, names = {}) {
+  if (!(await signedIn())) return t("the console does not answer");
+  if (!may(kind)) return t("your role does not allow it");
+  const answer = await fetch(`/api/commands/${kind}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(fields),
+  }).catch(() => null);
+  if (answer?.status === 202) return "";
+  if (answer?.status === 401) location.assign("/login");
+  if (!answer) return t("the console does not answer");
+  const error = (await answer.json().catch(() => null))?.error;
+  return error ? refusal(error, names) : t("status {status}", { status: answer.status });
+}
 
-let asks = null; // "token", "name" or "nothing"; null while the server has not said
-let author = null;
-
-function stored() {
-  try {
-    return JSON.parse(sessionStorage.getItem(STORED)) ?? {};
-  } catch {
-    return {};
+function refusal(error, names) {
+  for (const [pattern, text] of REFUSALS) {
+    const found = pattern.exec(error);
+    if (!found) continue;
+    const [a, b, c, d] = found.slice(1).map((part) => names[part] ?? part);
+    return t(text, { a, b, c, d });
   }
+  return error;
 }
 
-function headersOf({ token, name }) {
-  if (token) return { Authorization: `Bearer ${token}` };
-  return name ? { "Biotwin-Author": encodeURIComponent(name) } : {};
-}
+// ---- The dialog for putting an alert off -----------------------------------------------------------------------------
 
-/** Asks the server who these credentials are; null where it does not know them. */
-async function whoIs(credentials) {
-  const answer = await fetch("/api/author", { headers: headersOf(credentials), cache: "no-store" }).catch(() => null);
-  if (!answer?.ok) return null;
-  const found = await answer.json();
-  asks = found.asks;
-  return found.author;
-}
-
-function showAuthor() {
-  setText(document.getElementById("author-text"), author ? `Acting as ${author}` : "");
-  const change = document.getElementById("author-change");
-  setText(change, author ? "Change" : "Sign your acts");
-  change.hidden = asks === "nothing" || asks === null;
-}
-
-function build() {
-  const field = el("input", { id: "author-field", name: "author", required: true, maxlength: 200, autocomplete: "off", "aria-describedby": "author-hint" });
-  const label = el("label", { for: "author-field" });
-  const refused = el("p", { id: "author-refused", class: "refused", role: "alert" });
-  const who = el(
-    "dialog",
-    { id: "author-dialog", "aria-labelledby": "author-title" },
-    el("form", { id: "author-form", method: "dialog" }, el("h2", { id: "author-title" }, "Who are you?"), label, field, el("p", { id: "author-hint", class: "fine" }), refused,
-      el("div", { class: "dialog-buttons" }, el("button", { type: "button", "data-close": true }, "Cancel"), el("button", { type: "submit", class: "primary" }, "Continue"))),
+function offDialog() {
+  return dialog("off-dialog", t("Put the alert off"),
+    el("p", { id: "off-about" }),
+    el("label", { for: "off-reason" }, t("Reason (no names)")),
+    el("input", { id: "off-reason", required: true, maxlength: 200, autocomplete: "off" }),
+    el("label", { for: "off-span" }, t("For")),
+    el("select", { id: "off-span" }),
+    el("p", { class: "fine" }, t("It comes back by itself: at the end of this time, with a higher priority, or when you resume it.")),
+    dialogButtons(t("Put off")),
   );
-  const off = el(
-    "dialog",
-    { id: "off-dialog", "aria-labelledby": "off-title", "aria-describedby": "off-about" },
-    el("form", { id: "off-form", method: "dialog" }, el("h2", { id: "off-title" }, "Put the alert off"), el("p", { id: "off-about" }),
-      el("label", { for: "off-reason" }, "Reason (no names)"), el("input", { id: "off-reason", required: true, maxlength: 200, autocomplete: "off" }),
-      el("label", { for: "off-span" }, "For"), el("select", { id: "off-span" }),
-      el("p", { class: "fine" }, "It comes back by itself: at the end of this time, with a higher priority, or when you resume it."),
-      el("div", { class: "dialog-buttons" }, el("button", { type: "button", "data-close": true }, "Cancel"), el("button", { type: "submit", class: "primary" }, "Put off"))),
-  );
-  document.body.append(who, off);
-  for (const button of document.querySelectorAll("dialog [data-close]")) button.addEventListener("click", () => button.closest("dialog").close("cancel"));
 }
-
-/** Shows a dialog and resolves with whether it was submitted; `submit` may refuse by returning false. */
-function ask(dialog, submit) {
-  const form = dialog.querySelector("form");
-  return new Promise((resolve) => {
-    const onSubmit = async (event) => {
-      event.preventDefault();
-      if (await submit()) dialog.close("done");
-    };
-    const onClose = () => {
-      form.removeEventListener("submit", onSubmit);
-      resolve(dialog.returnValue === "done");
-    };
-    dialog.returnValue = "";
-    form.addEventListener("submit", onSubmit);
-    dialog.addEventListener("close", onClose, { once: true });
-    dialog.showModal();
-  });
-}
-
-async function askAuthor() {
-  const byToken = asks === "token";
-  const field = document.getElementById("author-field");
-  field.type = byToken ? "password" : "text";
-  field.value = "";
-  setText(document.querySelector('label[for="author-field"]'), byToken ? "Your personal token" : "Your name or staff id");
-  setText(document.getElementById("author-hint"), byToken ? "What you do is signed with the token's holder." : "What you do is signed with it. It is kept until this tab closes.");
-  const refused = document.getElementById("author-refused");
-  setText(refused, "");
-  return ask(document.getElementById("author-dialog"), async () => {
-    const credentials = byToken ? { token: field.value.trim() } : { name: field.value.trim() };
-    const found = await whoIs(credentials);
-    if (!found) {
-      setText(refused, byToken ? "That token is not known here." : "That cannot be a name.");
-      return false;
-    }
-    author = found;
-    sessionStorage.setItem(STORED, JSON.stringify(credentials));
-    showAuthor();
-    return true;
-  });
-}
-
-// ---- Acting ----------------------------------------------------------------------------------------------------------
 
 async function askOff(button) {
   const most = button.dataset.priority === "high" ? HIGH_MOST_S : Infinity;
-  setText(document.getElementById("off-about"), button.getAttribute("aria-label").replace(/^Off: /, ""));
+  setText(document.getElementById("off-about"), button.dataset.about);
   document.getElementById("off-reason").value = "";
-  document.getElementById("off-span").replaceChildren(...SPANS.filter(([seconds]) => seconds <= most).map(([seconds, words]) => el("option", { value: seconds }, words)));
+  document.getElementById("off-span").replaceChildren(...SPANS.filter(([seconds]) => seconds <= most).map(([seconds, words]) => el("option", { value: seconds }, t(words))));
   const meant = await ask(document.getElementById("off-dialog"), () => document.getElementById("off-reason").value.trim() !== "");
   if (!meant) return null;
   const seconds = Number(document.getElementById("off-span").value);
   return { reason: document.getElementById("off-reason").value.trim(), expires_at: serverClock.now() + seconds };
 }
 
+// ---- Acting ----------------------------------------------------------------------------------------------------------
+
 async function perform(button) {
   const { act, patient, alert } = button.dataset;
   if (button.getAttribute("aria-disabled")) return;
-  if (asks === null) author = await whoIs(stored());
-  if (asks === null) return refuse(button, "the console does not answer");
-  if (asks === "nothing") return refuse(button, "acting needs named tokens, and none is configured here");
-  if (!author && !(await askAuthor())) return button.focus();
+  const kind = ACTS[act].kind ?? act;
+  if (!(await signedIn())) return refuse(button, t("the console does not answer"));
+  if (!may(kind)) return refuse(button, t("your role does not allow it"));
   const extra = act === "alarm_off" ? await askOff(button) : act === "audio_pause" ? { duration_s: PAUSE_S } : (ACTS[act].fields ?? {});
   if (!extra) return button.focus();
   setAttribute(button, "aria-disabled", "true");
-  const answer = await fetch(`/api/commands/${ACTS[act].kind ?? act}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", ...headersOf(stored()) },
-    body: JSON.stringify({ patient, alert, ...extra }),
-  }).catch(() => null);
-  if (answer?.status === 202) {
-    announce(`${ACTS[act].done} by ${author}: sent.`, "polite");
-    setTimeout(() => {
-      if (!button.isConnected || !button.getAttribute("aria-disabled")) return;
-      setAttribute(button, "aria-disabled", null);
-      announce("Not confirmed yet: the alert stands as before.", "assertive");
-    }, UNCONFIRMED_MS);
-    return;
+  const why = await send(kind, { patient, alert, ...extra });
+  if (why) {
+    setAttribute(button, "aria-disabled", null);
+    return refuse(button, why);
   }
-  setAttribute(button, "aria-disabled", null);
-  if (answer?.status === 401) {
-    author = null;
-    sessionStorage.removeItem(STORED);
-    showAuthor();
-  }
-  const why = answer ? ((await answer.json().catch(() => null))?.error ?? `status ${answer.status}`) : "the console does not answer";
-  refuse(button, why);
+  announce(t("{done} by {who}: sent.", { done: t(ACTS[act].done), who: actor() }), "polite");
+  setTimeout(() => {
+    if (!button.isConnected || !button.getAttribute("aria-disabled")) return;
+    setAttribute(button, "aria-disabled", null);
+    announce(t("Not confirmed yet: the alert stands as before."), "assertive");
+  }, UNCONFIRMED_MS);
 }
 
 /** Says what went wrong, aloud and beside the button. */
 function refuse(button, why) {
-  announce(`Not done: ${why}`, "assertive");
+  announce(t("Not done: {why}", { why }), "assertive");
   const line = button.parentElement.querySelector(".act-refused") ?? el("span", { class: "act-refused" });
-  setText(line, `Not done: ${why}`);
+  setText(line, t("Not done: {why}", { why }));
   button.parentElement.append(line);
 }
 
-/** Makes the page's buttons work and says who acts. */
-export async function startActing() {
-  build();
-  const credentials = stored();
-  author = await whoIs(credentials);
-  showAuthor();
-  document.getElementById("author-change").addEventListener("click", askAuthor);
+/** Makes the buttons for alerts work. */
+export function startActing() {
+  document.body.append(offDialog());
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-act]");
     if (button) perform(button);

@@ -1,7 +1,8 @@
 // Trend charts: a line with its gaps, limits and the patient's own baseline. Drawn as SVG, read by pointer or keyboard.
 
 import { el, setAttribute, setText, svg } from "./elements.js";
-import { clockTime, minuteTime, quality } from "./format.js";
+import { PRIORITY_MARKS, PRIORITY_WORDS, clockTime, minuteTime, quality } from "./format.js";
+import { t as words } from "./words.js";
 
 const MARGIN = { top: 12, right: 14, bottom: 24, left: 44 };
 const HEIGHT = 168;
@@ -30,8 +31,8 @@ export function runs(points, gapS) {
 
 /**
  * A chart of one or two series. `options`: { title, unit, digits, series: [{ name, points, class }], gapS, dots,
- * limits: [{ value, text }], baseline: { low, high } | null, least (smallest span of the value axis), bounds }.
- * A point is { t, value, low, high, quality, received }.
+ * limits: [{ value, text }], baseline: { low, high } | null, onsets: [{ t, priority }], least (smallest span of the value
+ * axis), bounds }. A point is { t, value, low, high, quality, received }. An onset before the time shown stands at its edge.
  */
 export class Chart {
   constructor(host) {
@@ -55,7 +56,7 @@ export class Chart {
   draw() {
     const width = Math.floor(this.host.clientWidth);
     if (!this.options || width < 80) return;
-    const { series, gapS, limits, baseline, least, bounds, title, unit, dots } = this.options;
+    const { series, gapS, limits, baseline, onsets, least, bounds, title, unit, dots } = this.options;
     const visible = series.map((one) => ({ ...one, points: one.points.filter((point) => point.t >= this.from && point.t <= this.to) }));
     this.visible = visible;
     const all = visible.flatMap((one) => one.points);
@@ -98,13 +99,32 @@ export class Chart {
     }
     for (const one of visible) parts.push(...this.series(one, gapS, dots));
     if (visible.length === 2) parts.unshift(...this.pairs(visible));
-    if (!all.length) parts.push(svg("text", { class: "axis", x: MARGIN.left + inner.width / 2, y: MARGIN.top + inner.height / 2, "text-anchor": "middle" }, "No value in this time"));
+    if (!all.length) parts.push(svg("text", { class: "axis", x: MARGIN.left + inner.width / 2, y: MARGIN.top + inner.height / 2, "text-anchor": "middle" }, words("No value in this time")));
+    parts.push(...onsets.flatMap((onset, i) => this.onset(onset, i, right, bottom)));
     this.cursor = svg("line", { class: "cursor", y1: MARGIN.top, y2: bottom, visibility: "hidden" });
     this.drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.drawing.setAttribute("width", width);
     this.drawing.replaceChildren(...parts, this.cursor);
-    setAttribute(this.drawing, "aria-label", `${title} ${unit}, ${minuteTime(this.from)} to ${minuteTime(this.to)}`);
+    setAttribute(this.drawing, "aria-label", [
+      words("{title}, {from} to {to}", { title: `${title} ${unit}`.trim(), from: minuteTime(this.from), to: minuteTime(this.to) }),
+      ...onsets.map((onset) => words("onset of {priority} priority alert at {time}", { priority: PRIORITY_WORDS[onset.priority], time: clockTime(onset.t) })),
+    ].join("; "));
     this.choose(this.chosen);
+  }
+
+  /** Where an alert that stands began: a line, and a flag with its mark and time. */
+  onset({ t, priority }, place, right, bottom) {
+    const before = t < this.from;
+    const x = Math.min(right, Math.max(MARGIN.left, this.x(t)));
+    const text = `${before ? "◂ " : ""}${PRIORITY_MARKS[priority]} ${minuteTime(t)}`;
+    const width = 8 + 7 * text.length;
+    const left = Math.min(right - width, x);
+    const top = place * 17;
+    return [
+      svg("line", { class: `onset onset-${priority}${before ? " before" : ""}`, x1: x, x2: x, y1: top, y2: bottom, "data-onset-t": t }),
+      svg("rect", { class: `onset-flag onset-${priority}`, x: left, y: top, width, height: 16, rx: 3 }),
+      svg("text", { class: `onset-text onset-${priority}`, x: left + width / 2, y: top + 12, "text-anchor": "middle" }, text),
+    ];
   }
 
   series(one, gapS, dots) {
@@ -164,13 +184,13 @@ export class Chart {
     const point = points[at >= 0 ? at : points.length - 1];
     if (!point) {
       setText(this.readout, "");
-      setAttribute(this.drawing, "aria-valuetext", "no value in this time");
+      setAttribute(this.drawing, "aria-valuetext", words("No value in this time"));
       return;
     }
     const values = this.visible.map((one) => one.points.find((other) => other.t === point.t)?.value).filter((value) => value !== undefined);
-    const spread = point.high > point.low && series.length === 1 ? ` (${point.low.toFixed(digits)} to ${point.high.toFixed(digits)})` : "";
+    const spread = point.high > point.low && series.length === 1 ? ` ${words("({low} to {high})", { low: point.low.toFixed(digits), high: point.high.toFixed(digits) })}` : "";
     const shown = `${values.map((value) => value.toFixed(digits)).join("/")}${spread}${unit ? ` ${unit}` : ""}`;
-    const text = `${shown} · measured ${clockTime(point.t)} · received ${clockTime(point.received)} · ${quality(point.quality).word}`;
+    const text = words("{value} · measured {measured} · received {received} · {quality}", { value: shown, measured: clockTime(point.t), received: clockTime(point.received), quality: quality(point.quality).word });
     setAttribute(this.drawing, "aria-valuetext", text);
     setText(this.readout, at >= 0 ? text : "");
     if (at >= 0) {

@@ -2,6 +2,8 @@
 
 import { clockTime, signalWords, span } from "./format.js";
 import { setText } from "./elements.js";
+import { station } from "./station.js";
+import { messageOf, t } from "./words.js";
 
 const SILENCE_MS = 7000;
 const REOPEN_MS = 1500;
@@ -41,6 +43,7 @@ export class Live {
   open() {
     this.source?.close();
     const query = new URLSearchParams(this.query);
+    if (station()) query.set("station", station());
     if (this.lastId) query.set("after", this.lastId);
     const source = new EventSource(`/events?${query}`);
     this.source = source;
@@ -99,24 +102,24 @@ export class Live {
   verdict() {
     const asOf = this.asOf === null ? "" : clockTime(this.asOf);
     if (this.state === "lost") {
-      const values = this.opened ? `What you see is as of ${asOf} and is not being updated.` : "Nothing has been received yet.";
-      return ["lost", asOf ? `Reconnecting, data as of ${asOf}` : "Reconnecting", `Connection lost. ${values} Reconnecting …`];
+      const values = this.opened ? t("What you see is as of {asOf} and is not being updated.", { asOf }) : t("Nothing has been received yet.");
+      return ["lost", asOf ? t("Reconnecting, data as of {asOf}", { asOf }) : t("Reconnecting"), t("Connection lost. {values} Reconnecting …", { values })];
     }
     if (this.state === "connecting" || !this.opened) {
       if (this.status.kafka === false) {
-        return ["source", "No data source", "The data source does not answer. The console goes on by itself when it does."];
+        return ["source", t("No data source"), t("The data source does not answer. The console goes on by itself when it does.")];
       }
-      return ["connecting", "Connecting", ""];
+      return ["connecting", t("Connecting"), ""];
     }
     if (!this.status.kafka) {
-      const newest = this.status.newest_at ? `The newest data are from ${clockTime(this.status.newest_at)}.` : "";
-      return ["source", "No data source", `The data source does not answer; nothing new can be shown. ${newest}`];
+      const newest = this.status.newest_at ? t("The newest data are from {time}.", { time: clockTime(this.status.newest_at) }) : "";
+      return ["source", t("No data source"), t("The data source does not answer; nothing new can be shown. {newest}", { newest })];
     }
     const age = this.status.newest_at ? serverClock.now() - this.status.newest_at : 0;
     if (age > OLD_DATA_S) {
-      return ["old", `No new data for ${span(age)}`, `Connected, but nothing new has come in since ${clockTime(this.status.newest_at)}.`];
+      return ["old", t("No new data for {span}", { span: span(age) }), t("Connected, but nothing new has come in since {time}.", { time: clockTime(this.status.newest_at) })];
     }
-    return ["live", `Live, ${clockTime(serverClock.now())}`, ""];
+    return ["live", t("Live, {time}", { time: clockTime(serverClock.now()) }), ""];
   }
 
   show() {
@@ -128,7 +131,7 @@ export class Live {
     // Said once when it changes, not at every tick of the clock.
     if (state !== this.said) {
       if (this.said !== undefined) {
-        const words = state === "live" ? "Connection is live." : banner;
+        const words = state === "live" ? t("Connection is live.") : banner;
         if (words) announce(words, state === "live" ? "polite" : "assertive");
       }
       this.said = state;
@@ -152,10 +155,11 @@ export function announceAlert(alert, who, words) {
   const key = `${alert.provenance?.announced_id || alert.id} ${alert.transition}`;
   if (!open || spokenAlerts.has(key)) return;
   spokenAlerts.add(key);
-  const stage = alert.stage === "provisional" && alert.transition === "onset" ? " Provisional." : "";
-  const ending = { clear: "Cleared: ", withdrawn: "Withdrawn: " }[alert.transition] ?? "";
+  const stage = alert.stage === "provisional" && alert.transition === "onset" ? ` ${t("Provisional.")}` : "";
+  const ending = { clear: t("Cleared:"), withdrawn: t("Withdrawn:") }[alert.transition];
   const urgent = alert.priority === "high" && alert.transition === "onset";
-  announce(`${words[alert.priority]} priority, ${who}. ${ending}${alert.message}${stage}`, urgent ? "assertive" : "polite");
+  const about = t("{priority} priority, {who}.", { priority: words[alert.priority], who });
+  announce(`${[about, ending, messageOf(alert)].filter(Boolean).join(" ")}${stage}`, urgent ? "assertive" : "polite");
 }
 
 /** Speaks what became of alerts' signals since the row was last seen; what is heard anew, and escalations, interrupt. */
@@ -165,6 +169,6 @@ export function announceSignals(before, row, who) {
   for (const alert of row.alerts) {
     if (!alert.signal || alert.signal.event.startsWith("marked_") || !known.has(alert.id) || known.get(alert.id) === alert.signal.sequence) continue;
     const urgent = ["escalation_due", "re_alarm_due", "inactivation_expired", "priority_raised"].includes(alert.signal.event);
-    announce(`${who}. ${alert.message} ${signalWords(alert.signal)}.`, urgent && alert.priority === "high" ? "assertive" : "polite");
+    announce(`${who}. ${messageOf(alert)} ${signalWords(alert.signal)}.`, urgent && alert.priority === "high" ? "assertive" : "polite");
   }
 }

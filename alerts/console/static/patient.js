@@ -4,10 +4,15 @@ import { actButtons, feedbackButtons, startActing } from "./acts.js";
 import { Chart } from "./chart.js";
 import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
 import {
-  PRIORITY_MARKS, PRIORITY_WORDS, actWords, clockTime, freshness, isoTime, label, learnSignals, news2, news2Band, number, quality,
-  sentence, signalInfo, signalWords, span, spoken, transitionWords, typeset, unit, valueWithUnit,
+  PRIORITY_MARKS, PRIORITY_WORDS, actWords, clockTime, freshness, label, learnSignals, news2, news2Band, number, quality,
+  sentence, signalInfo, signalWords, span, spoken, timesOf, titleOf, transitionWords, typeset, unit, valueWithUnit,
 } from "./format.js";
+import { evidence, onsetsOf } from "./evidence.js";
+import { LIMITS, startLimits } from "./limits.js";
 import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
+import { startPage } from "./page.js";
+import { sound } from "./sound.js";
+import { languageOf, messageOf, t } from "./words.js";
 
 const PATIENT = decodeURIComponent(location.pathname.split("/").at(-1));
 const BASE = `/api/patients/${encodeURIComponent(PATIENT)}`;
@@ -19,22 +24,12 @@ const CHARTS = [
   { title: "Temperature", signals: ["body_temperature"], least: 3, bounds: [10, 47], dots: true, limits: [] },
   { title: "NEWS2", signals: ["news2_high", "news2_low"], least: 8, bounds: [0, 20], limits: [], range: true },
 ];
-const LIMIT_WORDS = {
-  heart_rate_low: ["Heart rate, lower limit", "/min"],
-  heart_rate_high: ["Heart rate, upper limit", "/min"],
-  heart_rate_maximum: ["Heart rate, maximum", "/min"],
-  zone_low: ["Target zone, from", "/min"],
-  zone_high: ["Target zone, up to", "/min"],
-  spo2_floor: ["SpO₂, floor", "%"],
-  systolic_low: ["Systolic, lower limit", "mmHg"],
-  systolic_high: ["Systolic, upper limit", "mmHg"],
-  diastolic_high: ["Diastolic, upper limit", "mmHg"],
-};
 const SHOWN_IN_CHARTS = new Set(CHARTS.flatMap((chart) => chart.signals));
 
 const trends = new Map();
 const cards = new Map();
 let row = null;
+let standing = [];
 let minutes = 15;
 let alertsTimer = 0;
 
@@ -46,24 +41,24 @@ function showHead() {
   const title = row.name || row.patient;
   setText(byId("name"), title);
   setText(byId("bed"), row.bed || "–");
-  setAttribute(byId("bed"), "aria-label", row.bed ? `Bed ${row.bed}` : "No bed known");
+  setAttribute(byId("bed"), "aria-label", row.bed ? t("Bed {bed}", { bed: row.bed }) : t("No bed known"));
   const facts = [
     row.name ? row.patient : "",
-    row.ward && `Ward ${row.ward}`,
-    row.age_band && `${row.age_band} years`,
-    row.session?.active && "Exercise session in progress",
-    row.t ? `newest measured ${clockTime(row.t)}` : "no reading yet",
+    row.ward && t("Ward {ward}", { ward: row.ward }),
+    row.age_band && t("{age} years", { age: row.age_band }),
+    row.session?.active && t("Exercise session in progress"),
+    row.t ? t("newest measured {time}", { time: clockTime(row.t) }) : t("no reading yet"),
   ];
   setText(byId("facts"), facts.filter(Boolean).join(" · "));
   const urgent = row.alerts.filter((alert) => alert.priority === "high").length;
-  document.title = `${document.body.dataset.connection === "live" ? "" : "Not live · "}${urgent ? `(${urgent} high) ` : ""}${row.bed ? `Bed ${row.bed}` : row.patient} · BioTwin`;
+  document.title = titleOf(urgent, row.bed ? t("Bed {bed}", { bed: row.bed }) : row.patient);
   const score = news2(row.news2);
   const card = byId("news2");
   setAttribute(card, "data-band", news2Band(row.news2));
   renderIfChanged(card, JSON.stringify(score), () => [
     el("span", { class: "news2-title" }, "NEWS2"),
     el("strong", { class: "news2-score" }, score.shown),
-    el("span", { class: "news2-note" }, [score.note, score.missing && sentence(score.missing)].filter(Boolean).join(". ") || "all inputs known"),
+    el("span", { class: "news2-note" }, [score.note, score.missing && sentence(score.missing)].filter(Boolean).join(t(". ")) || t("all inputs known")),
   ]);
 }
 
@@ -71,8 +66,8 @@ function showLimits() {
   const limits = Object.entries(row.limits ?? {}).filter(([, value]) => value !== null);
   renderIfChanged(byId("limits"), JSON.stringify(limits), () => [
     limits.length
-      ? el("dl", { class: "limits" }, limits.map(([name, value]) => el("div", {}, el("dt", {}, LIMIT_WORDS[name]?.[0] ?? label(name)), el("dd", {}, `${value} ${LIMIT_WORDS[name]?.[1] ?? ""}`))))
-      : el("p", { class: "quiet" }, "No personal limits are set; the rules' own limits apply."),
+      ? el("dl", { class: "limits" }, limits.map(([name, value]) => el("div", {}, el("dt", {}, LIMITS[name] ? t(LIMITS[name][0]) : label(name)), el("dd", {}, `${value} ${LIMITS[name]?.[1] ?? ""}`))))
+      : el("p", { class: "quiet" }, t("No personal limits are set; the rules' own limits apply.")),
   ]);
 }
 
@@ -82,7 +77,7 @@ function showOthers(now) {
   renderIfChanged(host, JSON.stringify(names), () => [
     names.length
       ? el("dl", { class: "others" }, names.map((name) => el("div", { "data-signal": name }, el("dt", {}, label(name)), el("dd", { class: "value" }, el("span", { class: "number" }), el("span", { class: "age" })))))
-      : el("p", { class: "quiet" }, "None."),
+      : el("p", { class: "quiet" }, t("None.")),
   ]);
   for (const box of host.querySelectorAll("[data-signal]")) {
     const name = box.dataset.signal;
@@ -90,8 +85,8 @@ function showOthers(now) {
     const fresh = freshness(name, signal, now);
     setAttribute(box.lastElementChild, "data-state", fresh.state);
     setText(box.querySelector(".number"), fresh.state === "expired" ? "–" : valueWithUnit(name, signal.value));
-    setText(box.querySelector(".age"), fresh.state === "expired" ? `last ${valueWithUnit(name, signal.value)}, ${fresh.text}` : fresh.text);
-    setAttribute(box, "title", `Measured ${clockTime(signal.t)}, received ${signal.exact ? "" : "by "}${clockTime(signal.received_at)}, ${quality(signal.quality).word}`);
+    setText(box.querySelector(".age"), fresh.state === "expired" ? t("last {value}, {age}", { value: valueWithUnit(name, signal.value), age: fresh.text }) : fresh.text);
+    setAttribute(box, "title", `${timesOf(signal)}, ${quality(signal.quality).word}`);
   }
 }
 
@@ -109,7 +104,7 @@ class Card {
     this.head = el(
       "header",
       { class: "value" },
-      el("h3", {}, plan.title),
+      el("h3", {}, t(plan.title)),
       el("p", { class: "now" }, this.number, el("span", { class: "unit" }, unit(plan.signals[0])), this.bars, this.age),
       el("p", { class: "fine" }, this.times, this.baseline),
     );
@@ -126,10 +121,10 @@ class Card {
     const baseline = plan.signals.length === 1 ? row.signals[plan.signals[0]]?.baseline : null;
     const band = baseline && baseline.mean !== null && baseline.scale !== null && baseline.count > 0 ? { low: baseline.mean - 2 * baseline.scale, high: baseline.mean + 2 * baseline.scale } : null;
     const digits = plan.signals[0] === "body_temperature" ? 1 : 0;
-    const limits = plan.limits.filter((name) => row.limits?.[name] !== null && row.limits?.[name] !== undefined).map((name) => ({ value: row.limits[name], text: `${LIMIT_WORDS[name][0].split(", ").at(-1)} ${row.limits[name]}` }));
+    const limits = plan.limits.filter((name) => row.limits?.[name] !== null && row.limits?.[name] !== undefined).map((name) => ({ value: row.limits[name], text: `${t(LIMITS[name][4])} ${row.limits[name]}` }));
     this.chart.show(
       {
-        title: plan.title, unit: unit(plan.signals[0]), digits, gapS, dots: plan.dots ?? false, limits, baseline: band,
+        title: t(plan.title), unit: unit(plan.signals[0]), digits, gapS, dots: plan.dots ?? false, limits, baseline: band, onsets: onsetsOf(standing, plan.signals),
         least: plan.least, bounds: plan.bounds,
         series: plan.signals.map((name, i) => ({ name, points: trends.get(name) ?? [], class: i ? "second" : "first" })),
       },
@@ -154,7 +149,7 @@ class Card {
     if (!signals.length) {
       setAttribute(this.head, "data-state", "none");
       setText(this.number, "–");
-      setText(this.age, "none yet");
+      setText(this.age, t("none yet"));
       return;
     }
     const worst = signals.reduce((a, b) => (a.t <= b.t ? a : b));
@@ -163,10 +158,10 @@ class Card {
     const text = names.map((name) => number(name, row.signals[name]?.value)).join("/");
     setAttribute(this.head, "data-state", fresh.state);
     setText(this.number, fresh.state === "expired" ? "–" : text);
-    setText(this.age, fresh.state === "expired" ? `last ${text}, ${fresh.text}` : fresh.text);
+    setText(this.age, fresh.state === "expired" ? t("last {value}, {age}", { value: text, age: fresh.text }) : fresh.text);
     renderIfChanged(this.bars, String(grade.bars), () => [qualityBars(grade.bars), el("span", { class: "quality-word" }, grade.word)]);
-    setText(this.times, `Measured ${clockTime(worst.t)} · received ${worst.exact ? "" : "by "}${clockTime(worst.received_at)}`);
-    const usual = baseline && baseline.mean !== null && baseline.count > 0 ? ` · usual ${baseline.mean.toFixed(digits)} ± ${(2 * (baseline.scale ?? 0)).toFixed(digits)}` : "";
+    setText(this.times, timesOf(worst));
+    const usual = baseline && baseline.mean !== null && baseline.count > 0 ? ` · ${t("usual {mean} ± {spread}", { mean: baseline.mean.toFixed(digits), spread: (2 * (baseline.scale ?? 0)).toFixed(digits) })}` : "";
     setText(this.baseline, usual);
   }
 }
@@ -210,10 +205,11 @@ async function loadAlerts() {
   const answer = await fetch(BASE).catch(() => null);
   if (!answer?.ok) return;
   const { alerts } = await answer.json();
-  const active = alerts.filter((alert) => alert.standing);
+  standing = alerts.filter((alert) => alert.standing);
   const earlier = alerts.filter((alert) => !alert.standing);
-  showAlerts(byId("active"), active, "No active alert.");
-  showAlerts(byId("earlier"), earlier, "None in the last 24 hours.");
+  showAlerts(byId("active"), standing, t("No active alert."));
+  showAlerts(byId("earlier"), earlier, t("None in the last 24 hours."));
+  if (row) render();
 }
 
 function showAlerts(host, alerts, nothing) {
@@ -225,7 +221,7 @@ function showAlerts(host, alerts, nothing) {
 
 function alertCard(alert, open) {
   const active = alert.state === "active";
-  const ended = { cleared: "cleared", withdrawn: "withdrawn" }[alert.state];
+  const ended = { cleared: t("cleared"), withdrawn: t("withdrawn") }[alert.state];
   return el(
     "article",
     { class: `alert-card ${alert.state} ${alert.stage}`, "data-priority": alert.priority, "data-kind": alert.kind, "data-alert": alert.id, "data-signal": alert.signal?.state },
@@ -234,21 +230,22 @@ function alertCard(alert, open) {
       {},
       active ? priorityMark(alert.priority, PRIORITY_MARKS) : null,
       el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
-      alert.kind === "technical" && el("span", { class: "tag tag-technical" }, "Technical"),
-      alert.kind === "advisory" && el("span", { class: "tag tag-technical" }, "Advisory"),
-      active && el("span", { class: alert.stage === "provisional" ? "tag tag-provisional" : "tag tag-plain" }, alert.stage === "provisional" ? "provisional" : "confirmed"),
+      alert.kind === "technical" && el("span", { class: "tag tag-technical" }, t("Technical")),
+      alert.kind === "advisory" && el("span", { class: "tag tag-technical" }, t("Advisory")),
+      active && el("span", { class: alert.stage === "provisional" ? "tag tag-provisional" : "tag tag-plain" }, alert.stage === "provisional" ? t("provisional") : t("confirmed")),
       ended && el("span", { class: `tag tag-ended` }, ended),
-      el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : `${clockTime(alert.onset_t)} to ${clockTime(alert.t)}`),
+      el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : t("{from} to {to}", { from: clockTime(alert.onset_t), to: clockTime(alert.t) })),
     ),
-    el("p", { class: "message" }, typeset(alert.message)),
+    el("p", { class: "message", lang: languageOf(alert) }, typeset(messageOf(alert))),
     alert.standing && alert.signal
-      ? el("p", { class: "signal" }, el("span", { class: "signal-words" }, sentence(signalWords(alert.signal))), " ", el("span", { class: "acts" }, actButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT }))))
+      ? el("p", { class: "signal" }, el("span", { class: "signal-words", "data-signal": alert.signal.state }, sentence(signalWords(alert.signal))), " ", el("span", { class: "acts" }, actButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT }))))
       : null,
-    alert.signals.length ? el("p", { class: "feedback" }, "Was it useful? ", el("span", { class: "acts" }, feedbackButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT })))) : null,
-    el("p", { class: "fine" }, `Onset measured ${clockTime(alert.onset_t)} · newest evidence received ${clockTime(alert.received_at)} · written ${clockTime(alert.applied_at)}`),
-    disclosure(`${alert.id} evidence`, "Evidence", open, evidence(alert)),
-    disclosure(`${alert.id} history`, `History, ${alert.transitions.length} ${alert.transitions.length === 1 ? "entry" : "entries"}`, open, history(alert)),
-    alert.signals.length ? disclosure(`${alert.id} signal`, `Who did what, ${alert.signals.length} ${alert.signals.length === 1 ? "entry" : "entries"}`, open, acts(alert)) : null,
+    alert.signals.length ? el("p", { class: "feedback" }, t("Was it useful?"), " ", el("span", { class: "acts" }, feedbackButtons(PATIENT, alert, spoken(row ?? { patient: PATIENT })))) : null,
+    el("p", { class: "fine" }, t("Onset measured {onset} · newest evidence received {received} · written {written}", { onset: clockTime(alert.onset_t), received: clockTime(alert.received_at), written: clockTime(alert.applied_at) })),
+    disclosure(`${alert.id} evidence`, t("Evidence"), open, evidence(alert)),
+    disclosure(`${alert.id} history`, counted("History", alert.transitions), open, history(alert)),
+    alert.signals.length ? disclosure(`${alert.id} signal`, counted("Who did what", alert.signals), open, acts(alert)) : null,
+    upToDate(disclosure(`${alert.id} deliveries`, counted("Deliveries", alert.receipts), open, deliveries(alert))),
   );
 }
 
@@ -264,54 +261,40 @@ function disclosure(of, title, open, ...children) {
   return el("details", { "data-of": of, open: open.has(of) }, el("summary", {}, title), ...children);
 }
 
-function evidence(alert) {
-  const found = alert.evidence;
-  if (!found) return el("p", { class: "quiet" }, "This alert carries no evidence.");
-  const range = found.low !== null && found.low !== undefined && found.high !== null && found.high !== undefined ? ` (possible ${number(found.channel, found.low)} to ${number(found.channel, found.high)})` : "";
-  const whose = found.limit_from === "patient" ? "set for this patient" : "of the rule";
-  const channel = label(found.channel);
-  return el(
-    "div",
-    { class: "evidence" },
-    el(
-      "dl",
-      { class: "decision" },
-      pair(channel, `${valueWithUnit(found.channel, found.value)}${range}`),
-      pair("Limit", `${Number(found.threshold.toFixed(2))}${unit(found.channel) ? ` ${unit(found.channel)}` : ""}, ${whose}`),
-      found.missing?.length ? pair("Missing", found.missing.map(label).join(", ")) : null,
-      pair("Rule", alert.rule),
-      pair("Source", alert.source || "unknown"),
-    ),
-    el(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Inputs" },
-      el(
-        "table",
-        { class: "inputs" },
-        el("thead", {}, el("tr", {}, ["Input", "Value", "Measured", "Age then", "Quality"].map((heading) => el("th", { scope: "col" }, heading)))),
-        el(
-          "tbody",
-          {},
-          (found.inputs ?? []).map((input) =>
-            el(
-              "tr",
-              { title: `Reading ${input.reading}` },
-              el("th", { scope: "row" }, label(input.signal)),
-              el("td", {}, valueWithUnit(input.signal, input.value)),
-              el("td", {}, el("time", { datetime: isoTime(input.t) }, clockTime(input.t))),
-              el("td", {}, span(input.age_s)),
-              el("td", {}, `${Math.round(input.quality * 100)} %`),
-            ),
-          ),
-        ),
-      ),
-    ),
-    el("p", { class: "fine hashes" }, `Model ${found.model.slice(0, 12) || "–"} · rules ${found.configuration.slice(0, 12) || "–"} · alert ${alert.id.slice(0, 16)}`),
-  );
+function counted(title, entries) {
+  return entries.length === 1 ? t("{title}, 1 entry", { title: t(title) }) : t("{title}, {count} entries", { title: t(title), count: entries.length });
 }
 
-function pair(term, text) {
-  return el("div", {}, el("dt", {}, term), el("dd", {}, text));
+const RECEIPTS = {
+  queued: "Queued", sent: "Sent", delivered: "Delivered", read: "Read", accepted: "Accepted", declined: "Declined",
+  expired: "Expired", failed: "Failed",
+};
+
+const NOTIFICATIONS = { onset: "Raised", update: "Updated", clear: "Cleared", withdrawn: "Withdrawn", call: "Escalation" };
+
+/** Receipts come without news of the alert itself: they are asked for when somebody looks. */
+function upToDate(details) {
+  details.addEventListener("toggle", () => details.open && alertsSoon());
+  return details;
+}
+
+/** What became of each notification: to whom, by which channel, how far it came. */
+function deliveries(alert) {
+  if (!alert.receipts.length) return el("p", { class: "quiet" }, t("None."));
+  return el(
+    "ol",
+    { class: "history" },
+    alert.receipts.map((step) =>
+      el(
+        "li",
+        { "data-state": step.state },
+        el("strong", {}, RECEIPTS[step.state] ? t(RECEIPTS[step.state]) : step.state),
+        el("span", {}, [step.holder && t("{holder} as {role}", { holder: step.holder, role: step.role }), NOTIFICATIONS[step.transition] && t(NOTIFICATIONS[step.transition]), `${step.channel} · ${step.subscription}`, step.attempt > 1 && t("attempt {n}", { n: step.attempt })].filter(Boolean).join(" · ")),
+        step.detail ? el("span", { class: "fine" }, step.detail) : null,
+        el("span", { class: "fine" }, clockTime(step.t)),
+      ),
+    ),
+  );
 }
 
 function history(alert) {
@@ -323,8 +306,8 @@ function history(alert) {
         "li",
         { "data-transition": transition.transition, "data-stage": transition.stage },
         el("strong", {}, transitionWords(transition, alert.transitions.slice(0, i))),
-        el("span", { class: "message" }, typeset(transition.message)),
-        el("span", { class: "fine" }, `measured ${clockTime(transition.t)} · received ${clockTime(transition.received_at)} · written ${clockTime(transition.applied_at)}`),
+        el("span", { class: "message", lang: languageOf(transition) }, typeset(messageOf(transition))),
+        el("span", { class: "fine" }, t("measured {measured} · received {received} · written {written}", { measured: clockTime(transition.t), received: clockTime(transition.received_at), written: clockTime(transition.applied_at) })),
       ),
     ),
   );
@@ -332,7 +315,7 @@ function history(alert) {
 
 function showSystem(alerts) {
   renderIfChanged(byId("system"), JSON.stringify(alerts), () =>
-    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, "System"), typeset(alert.message))),
+    alerts.map((alert) => el("li", {}, el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]), el("span", { class: "tag tag-technical" }, t("System")), el("span", { lang: languageOf(alert) }, typeset(messageOf(alert))))),
   );
 }
 
@@ -349,10 +332,11 @@ function take(rows) {
     announceSignals(row, one, spoken(one));
     if (signalsOf(row) !== signalsOf(one)) alertsSoon();
     row = one;
+    sound(one.alerts);
   }
   if (!row) {
     setText(byId("name"), PATIENT);
-    setText(byId("facts"), "Nothing is known of this patient.");
+    setText(byId("facts"), t("Nothing is known of this patient."));
     return;
   }
   addPoints();
@@ -365,7 +349,7 @@ function render() {
   showLimits();
   showOthers(now);
   for (const card of cards.values()) card.show(now);
-  for (const since of document.querySelectorAll("[data-onset]")) setText(since, `for ${span(now - Number(since.dataset.onset))}`);
+  for (const since of document.querySelectorAll("[data-onset]")) setText(since, t("for {span}", { span: span(now - Number(since.dataset.onset)) }));
 }
 
 function alertsSoon() {
@@ -383,8 +367,9 @@ byId("windows").addEventListener("change", (event) => {
   loadTrends();
 });
 
+startPage().then(() => startLimits(byId("limits-change"), PATIENT, () => row?.limits ?? {}));
 startActing();
-learnSignals((await (await fetch("/api/signals")).json()).signals);
+await learnSignals();
 new Live({ patient: PATIENT }, {
   reset(rows) {
     take(rows);

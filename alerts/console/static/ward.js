@@ -4,9 +4,12 @@ import { actButtons, startActing } from "./acts.js";
 import { el, priorityMark, qualityBars, renderIfChanged, setAttribute, setText } from "./elements.js";
 import {
   PRIORITIES, PRIORITY_MARKS, PRIORITY_WORDS, clockTime, freshness, isoTime, label, learnSignals, minuteTime, news2,
-  news2Band, number, quality, signalWords, span, spoken, typeset,
+  isUnanswered, news2Band, number, quality, sentence, signalWords, span, spoken, timesOf, titleOf, typeset,
 } from "./format.js";
 import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
+import { startPage } from "./page.js";
+import { sound } from "./sound.js";
+import { languageOf, messageOf, t } from "./words.js";
 
 const VALUES = [
   { key: "heart_rate", signals: ["heart_rate"], unit: "/min" },
@@ -36,7 +39,7 @@ class Line {
     this.bed = el("span", { class: "bed" });
     this.link = el("a", { class: "patient-name", href: `/patients/${encodeURIComponent(row.patient)}` });
     this.pseudonym = el("span", { class: "pseudonym" });
-    this.session = el("span", { class: "tag tag-session", hidden: true }, "Exercise session");
+    this.session = el("span", { class: "tag tag-session", hidden: true }, t("Exercise session"));
     this.news2 = el("strong", { class: "score" });
     this.news2Note = el("span", { class: "note" });
     this.alerts = el("ul", { class: "row-alerts" });
@@ -50,9 +53,9 @@ class Line {
         { role: "rowheader", scope: "row", class: "c-patient" },
         el("span", { class: "patient" }, this.mark, this.bed, el("span", { class: "names" }, this.link, this.pseudonym, this.session)),
       ),
-      cell("Active alerts", "c-alerts", this.alerts),
+      cell(t("Active alerts"), "c-alerts", this.alerts),
       cell("NEWS2", "c-news2", el("span", { class: "news2" }, this.news2, this.news2Note)),
-      this.cells.map((value) => cell(value.name ?? label(value.key), `c-value c-${value.key}`, value.box)),
+      this.cells.map((value) => cell(value.name ? t(value.name) : label(value.key), `c-value c-${value.key}`, value.box)),
     );
   }
 
@@ -62,12 +65,12 @@ class Line {
     setAttribute(this.row, "data-priority", top || null);
     setAttribute(this.row, "data-provisional", row.alerts[0]?.stage === "provisional" ? "true" : null);
     renderIfChanged(this.mark, top, () =>
-      top ? [priorityMark(top, PRIORITY_MARKS), el("span", { class: "unseen" }, `${PRIORITY_WORDS[top]} priority. `)] : [el("span", { class: "unseen" }, "No alert. ")],
+      top ? [priorityMark(top, PRIORITY_MARKS), el("span", { class: "unseen" }, `${t("{priority} priority", { priority: PRIORITY_WORDS[top] })}. `)] : [el("span", { class: "unseen" }, `${t("No alert")}. `)],
     );
     setText(this.bed, row.bed || "–");
-    setAttribute(this.bed, "title", row.bed ? `Bed ${row.bed}` : "No bed known");
+    setAttribute(this.bed, "title", row.bed ? t("Bed {bed}", { bed: row.bed }) : t("No bed known"));
     setText(this.link, row.name || row.patient);
-    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && `${row.age_band.replaceAll("-", "\u2060\u2013\u2060")}\u00a0y`].filter(Boolean).join(" · "));
+    setText(this.pseudonym, [row.name ? row.patient : "", row.ward, row.age_band && t("{age}\u00a0y", { age: row.age_band.replaceAll("-", "\u2060\u2013\u2060") })].filter(Boolean).join(" · "));
     this.session.hidden = !row.session?.active;
     const score = news2(row.news2);
     setText(this.news2, score.shown);
@@ -82,7 +85,7 @@ class Line {
     for (const cell of this.cells) showValue(cell, this.data, now);
     for (const since of this.alerts.querySelectorAll("[data-onset]")) {
       const onset = Number(since.dataset.onset);
-      setText(since, `${minuteTime(onset)}, ${span(now - onset)} ago`);
+      setText(since, t("{time}, {span} ago", { time: minuteTime(onset), span: span(now - onset) }));
     }
   }
 }
@@ -99,7 +102,7 @@ function showValue(cell, row, now) {
   if (!signals.length) {
     setAttribute(cell.box, "data-state", "none");
     setText(cell.shown, "–");
-    setText(cell.age, "none yet");
+    setText(cell.age, t("none yet"));
     renderIfChanged(cell.bars, "", () => []);
     setAttribute(cell.box, "title", null);
     return;
@@ -110,8 +113,8 @@ function showValue(cell, row, now) {
   const texts = cell.signals.map((name) => number(name, row.signals[name]?.value));
   setAttribute(cell.box, "data-state", fresh.state);
   setText(cell.shown, fresh.state === "expired" ? "–" : texts.join("/"));
-  setText(cell.age, fresh.state === "expired" ? `last ${texts.join("/")}, ${fresh.text}` : fresh.text);
-  setAttribute(cell.box, "title", `Measured ${clockTime(worst.t)}, received ${worst.exact ? "" : "by "}${clockTime(worst.received_at)}, ${grade.word}`);
+  setText(cell.age, fresh.state === "expired" ? t("last {value}, {age}", { value: texts.join("/"), age: fresh.text }) : fresh.text);
+  setAttribute(cell.box, "title", `${timesOf(worst)}, ${grade.word}`);
   renderIfChanged(cell.bars, String(grade.bars), () => [
     qualityBars(grade.bars),
     el("span", { class: grade.bars === 3 ? "unseen" : "quality-word" }, grade.word),
@@ -126,21 +129,21 @@ function alertItems(row) {
     return el(
       "li",
       { class: `row-alert ${alert.stage}${technical ? " of-monitoring" : ""}`, "data-priority": alert.priority, "data-alert": alert.id, "data-signal": alert.signal?.state },
-      el("span", { class: technical ? "tag tag-technical" : `tag tag-${alert.priority}` }, technical ? "Technical" : PRIORITY_WORDS[alert.priority]),
+      el("span", { class: technical ? "tag tag-technical" : `tag tag-${alert.priority}` }, technical ? t("Technical") : PRIORITY_WORDS[alert.priority]),
       el(
         "span",
         { class: "reason" },
-        el("span", { class: "message" }, typeset(alert.message)),
+        el("span", { class: "message", lang: languageOf(alert) }, typeset(messageOf(alert))),
         " ",
-        alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
+        alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, t("provisional")),
         " ",
-        el("time", { class: "since", datetime: isoTime(alert.onset_t), "data-onset": alert.onset_t, title: `Onset measured ${clockTime(alert.onset_t)}, newest evidence received ${clockTime(alert.received_at)}` }),
-        el("span", { class: "signal" }, el("span", { class: "signal-words" }, signalWords(alert.signal)), " ", actButtons(row.patient, alert, spoken(row), ["acknowledge"])),
+        el("time", { class: "since", datetime: isoTime(alert.onset_t), "data-onset": alert.onset_t, title: t("Onset measured {onset}, newest evidence received {received}", { onset: clockTime(alert.onset_t), received: clockTime(alert.received_at) }) }),
+        el("span", { class: "signal" }, el("span", { class: "signal-words", "data-signal": alert.signal?.state }, signalWords(alert.signal)), " ", actButtons(row.patient, alert, spoken(row), ["acknowledge"])),
       ),
     );
   });
-  if (ordered.length > SHOWN_ALERTS) items.push(el("li", { class: "more" }, `and ${ordered.length - SHOWN_ALERTS} more`));
-  if (!items.length) items.push(el("li", { class: "none" }, "None"));
+  if (ordered.length > SHOWN_ALERTS) items.push(el("li", { class: "more" }, t("and {count} more", { count: ordered.length - SHOWN_ALERTS })));
+  if (!items.length) items.push(el("li", { class: "none" }, t("None")));
   return items;
 }
 
@@ -176,6 +179,7 @@ function wanted(row) {
 
 function render() {
   const now = serverClock.now();
+  sound([...patients.values()].flatMap((row) => row.alerts));
   const rows = [...patients.values()].filter(wanted).sort(compare);
   for (const [patient, line] of lines) {
     if (!patients.has(patient)) {
@@ -202,7 +206,7 @@ function render() {
   showTechnical();
   const empty = document.getElementById("empty");
   empty.hidden = rows.length > 0;
-  setText(empty, !loaded ? "Loading the ward …" : patients.size ? "No patient fits the filter." : "No patients yet. A patient appears when admitted, or with the first reading.");
+  setText(empty, !loaded ? t("Loading the ward …") : patients.size ? t("No patient fits the filter.") : t("No patients yet. A patient appears when admitted, or with the first reading."));
 }
 
 function showWards() {
@@ -210,25 +214,27 @@ function showWards() {
   if (wardChoice.dataset.key === JSON.stringify(wards)) return;
   wardChoice.dataset.key = JSON.stringify(wards);
   const chosen = wardChoice.value;
-  wardChoice.replaceChildren(el("option", { value: "" }, "All wards"), ...wards.map((ward) => el("option", { value: ward }, ward)));
+  wardChoice.replaceChildren(el("option", { value: "" }, t("All wards")), ...wards.map((ward) => el("option", { value: ward }, ward)));
   wardChoice.value = wards.includes(chosen) ? chosen : "";
 }
 
 function showCounts() {
   const all = [...patients.values()].flatMap((row) => row.alerts);
   const count = (priority) => all.filter((alert) => alert.priority === priority && alert.kind !== "technical").length;
+  const unanswered = all.filter((alert) => alert.signal && isUnanswered(alert)).length;
   const technical = all.filter((alert) => alert.kind === "technical").length;
   const listed = [...patients.keys()].filter(Boolean).length;
   const counts = [...PRIORITIES].reverse().slice(0, 3).map((priority) => [priority, count(priority)]);
-  renderIfChanged(document.getElementById("counts"), JSON.stringify([counts, technical, listed]), () => [
+  renderIfChanged(document.getElementById("counts"), JSON.stringify([counts, technical, listed, unanswered]), () => [
+    el("li", { class: unanswered ? "count" : "count zero", "data-count": "unanswered" }, el("strong", {}, String(unanswered)), ` ${t("not acknowledged")}`),
     ...counts.map(([priority, n]) =>
       el("li", { class: n ? "count" : "count zero" }, priorityMark(priority, PRIORITY_MARKS), el("strong", {}, String(n)), ` ${PRIORITY_WORDS[priority].toLowerCase()}`),
     ),
-    el("li", { class: technical ? "count" : "count zero" }, el("strong", {}, String(technical)), " technical"),
-    el("li", { class: "count plain" }, el("strong", {}, String(listed)), listed === 1 ? " patient" : " patients"),
+    el("li", { class: technical ? "count" : "count zero" }, el("strong", {}, String(technical)), ` ${t("technical")}`),
+    el("li", { class: "count plain" }, el("strong", {}, String(listed)), ` ${listed === 1 ? t("patient") : t("patients")}`),
   ]);
   const urgent = counts[0][1];
-  document.title = `${document.body.dataset.connection === "live" ? "" : "Not live · "}${urgent ? `(${urgent} high) ` : ""}Ward · BioTwin`;
+  document.title = titleOf(urgent, t("Ward"));
 }
 
 function showTechnical() {
@@ -245,13 +251,13 @@ function showTechnical() {
           { class: row.patient === "" ? "system" : null },
           el("span", { class: `tag tag-${alert.priority}` }, PRIORITY_WORDS[alert.priority]),
           row.patient === ""
-            ? el("span", { class: "whom" }, "System")
-            : el("a", { class: "whom", href: `/patients/${encodeURIComponent(row.patient)}` }, [row.bed && `Bed ${row.bed}`, row.name || row.patient].filter(Boolean).join(", ")),
-          el("span", { class: "message" }, typeset(alert.message)),
-          alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, "provisional"),
-          el("time", { class: "since", datetime: isoTime(alert.onset_t) }, `since ${minuteTime(alert.onset_t)}`),
+            ? el("span", { class: "whom" }, t("System"))
+            : el("a", { class: "whom", href: `/patients/${encodeURIComponent(row.patient)}` }, sentence(spoken(row))),
+          el("span", { class: "message", lang: languageOf(alert) }, typeset(messageOf(alert))),
+          alert.stage === "provisional" && el("span", { class: "tag tag-provisional" }, t("provisional")),
+          el("time", { class: "since", datetime: isoTime(alert.onset_t) }, t("since {time}", { time: minuteTime(alert.onset_t) })),
         ),
-      ).concat(found.length > SHOWN_TECHNICAL ? [el("li", { class: "quiet" }, `and ${found.length - SHOWN_TECHNICAL} more, shown with their patients`)] : []),
+      ).concat(found.length > SHOWN_TECHNICAL ? [el("li", { class: "quiet" }, t("and {count} more, shown with their patients", { count: found.length - SHOWN_TECHNICAL }))] : []),
   );
 }
 
@@ -277,8 +283,9 @@ find.addEventListener("input", render);
 wardChoice.addEventListener("change", render);
 document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
 
+startPage();
 startActing();
-learnSignals((await (await fetch("/api/signals")).json()).signals);
+await learnSignals();
 new Live({}, {
   reset(rows) {
     loaded = true;
