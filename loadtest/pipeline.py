@@ -10,8 +10,8 @@ from collections.abc import Container, Iterable
 from contracts import topics
 from contracts.configuration import Configuration
 from loadtest.replay_input import Record
-from stream.partition_run import LoggedRecord, PartitionRun
-from stream.processor import OutputRecord, PartitionProcessor
+from stream.partition_run import PartitionRun
+from stream.processor import LoggedRecord, OutputRecord, PartitionProcessor
 from stream.processors import Processors, processors
 
 BATCH_RECORDS = 2000

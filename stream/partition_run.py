@@ -6,20 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from contracts.topics import CONDITIONS
-from stream.processor import OutputRecord, PartitionProcessor, SourceRecord
+from stream.processor import LoggedRecord, OutputRecord, PartitionProcessor, SourceRecord
 from stream.processors import Processors
-
-
-class LoggedRecord(NamedTuple):
-    """A record as a processor reads it."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class PartitionRun:
