@@ -13,7 +13,7 @@ import msgspec
 
 from alerts.comparison import Comparison, Difference
 from alerts.messages import number_text, time_text, value_text
-from alerts.rules import Notice
+from alerts.rules import Notice, Rule
 from alerts.words import (
     KIND_WORDS,
     PRIORITY_WORDS,
@@ -44,7 +44,10 @@ class _Phrases(NamedTuple):
     log: str
     line: str
     done: str
-    delay: str
+    onset: str
+    onset_area: str
+    arrived: str
+    said: str
     standing: str
     lasted_until: str
     taken_back: str
@@ -81,7 +84,7 @@ PHRASES: dict[Language, _Phrases] = {
     "en": _Phrases(
         title="Alert {id}: {rule}, {kind}, {priority}, {state}",
         patient="Patient",
-        since="Since",
+        since="Onset",
         told="Told",
         lasted="Lasted",
         value="Value",
@@ -91,7 +94,10 @@ PHRASES: dict[Language, _Phrases] = {
         log="From",
         line="Said",
         done="Done",
-        delay="{t}, {seconds} after its onset",
+        onset="{t}, after {seconds} beyond the limit, as the rule asks",
+        onset_area="{t}, after up to {seconds} beyond the limit, as the rule asks: the further beyond, the sooner",
+        arrived="first by what arrived at {t}, {seconds} after the onset",
+        said="{t} {stage} {transition}: {message}",
         standing="stands still, by the last of its records",
         lasted_until="{seconds}, until {t}",
         taken_back="taken back at {t}",
@@ -139,7 +145,10 @@ PHRASES: dict[Language, _Phrases] = {
         log="記録位置",
         line="経過",
         done="対応",
-        delay="{t}（発生から {seconds}）",
+        onset="{t}（ルールの定めにより、基準値を超えて {seconds} 後）",
+        onset_area="{t}（ルールの定めにより、基準値を超えて最長 {seconds} 後。超え方が大きいほど早い）",
+        arrived="{t} に届いた記録で最初に通知（発生から {seconds}）",
+        said="{t} {stage}・{transition}：{message}",
         standing="最後の記録の時点で継続中",
         lasted_until="{seconds}（{t} まで）",
         taken_back="{t} に取り消し",
@@ -183,8 +192,9 @@ def explanation(
     """One alert as plain JSON types, from its records in the order in which they were written (at least one).
 
     `evidence`, `message` and `provenance` are those of the telling that counts: the first settled record, else the
-    first. Times are in s since the epoch; `t` is event time, in `done` the arrival clock. `rule` is the rule as it is
-    in force here, None where it is not.
+    first. Times are in s since the epoch: `t` is event time, in `done` the arrival clock; `told_received_at` is when
+    the record arrived with which the alert was first told. `rule` is the rule as it is in force here, None where it is
+    not.
     """
     first, newest = _first(alerts), alerts[-1]
     over = newest.t if newest.state in {"cleared", "withdrawn"} else None
@@ -199,7 +209,7 @@ def explanation(
         "source": newest.source,
         "author": None if rule is None else rule.author,
         "onset_t": newest.onset_t,
-        "told_t": alerts[0].t,
+        "told_received_at": alerts[0].provenance.received_at,
         "over_t": over,
         "lasted_s": None if over is None else round(over - newest.onset_t, 3),
         "unit": "" if first.evidence is None else unit_words(first.evidence.channel).strip(),
@@ -273,9 +283,11 @@ def _answers(
 ) -> Iterator[tuple[str, str]]:
     words, first, newest = PHRASES[language], _first(alerts), alerts[-1]
     yield words.patient, newest.patient or "–"
-    yield words.since, time_text(newest.onset_t, language)
-    told = _duration(max(0.0, alerts[0].t - newest.onset_t), words)
-    yield words.told, words.delay.format(t=time_text(alerts[0].t, language), seconds=told)
+    yield words.since, _onset(newest.onset_t, rule, words, language)
+    arrived = alerts[0].provenance.received_at
+    if arrived > 0.0:
+        waited = _duration(max(0.0, arrived - newest.onset_t), words)
+        yield words.told, words.arrived.format(t=time_text(arrived, language), seconds=waited)
     yield words.lasted, _lasted(newest, words, language)
     evidence = first.evidence
     if evidence is not None:
@@ -293,8 +305,15 @@ def _answers(
         rest = "" if opened is None else words.opened.format(opened=_place(opened))
         yield words.log, words.decided.format(decided=_place(decided)) + rest
     for alert in alerts:
-        stage = f"{STAGE_WORDS[alert.stage][language]} {TRANSITION_WORDS[alert.transition][language]}"
-        yield words.line, f"{time_text(alert.t, language)} {stage}: {_sentence(alert, language)}"
+        yield (
+            words.line,
+            words.said.format(
+                t=time_text(alert.t, language),
+                stage=STAGE_WORDS[alert.stage][language],
+                transition=TRANSITION_WORDS[alert.transition][language],
+                message=_sentence(alert, language),
+            ),
+        )
     for signal in signals:
         yield words.done, _act(signal, words, language)
     if not signals:
@@ -307,6 +326,14 @@ def _first(alerts: Sequence[Alert]) -> Alert:
 
 def _sentence(alert: Alert, language: Language) -> str:
     return alert.message if language == "en" or not alert.message_ja else alert.message_ja
+
+
+def _onset(t: float, rule: Notice | None, words: _Phrases, language: Language) -> str:
+    at = time_text(t, language)
+    if not isinstance(rule, Rule) or not rule.onset_delay_s:
+        return at
+    phrase = words.onset_area if rule.onset_area else words.onset
+    return phrase.format(t=at, seconds=_duration(rule.onset_delay_s, words))
 
 
 def _lasted(newest: Alert, words: _Phrases, language: Language) -> str:
