@@ -44,7 +44,7 @@ async def explain_alert(
         found = await _records_in_kafka(configuration.kafka, alert)
         place = f"topic {ALERTS} of Kafka at {configuration.kafka.bootstrap}"
     else:
-        found = records_in_history(directory, alert)
+        found = next(iter(records_in_history(directory, [alert])), None)
         place = f"history in {directory}"
     if found is None:
         raise UserError(f"there is no alert {alert} in {place}")

@@ -141,7 +141,7 @@ def run_explain_bench(
         registry = model_set(configuration.worker.model_set).registry
         records = _record(recorders, LabelledWard(patients, days, seed), registry, seed, say)
         recorded_s = time.monotonic() - began
-        found = _drawn(folder, alerts, seed)
+        known, found = _drawn(folder, alerts, seed)
         found_s = time.monotonic() - began - recorded_s
         compared = _recomputed(configuration, rules, found, folder, say)
     by_rule: dict[str, Counter[str]] = defaultdict(Counter)
@@ -154,6 +154,7 @@ def run_explain_bench(
         "patients": patients,
         "days": days,
         "records": records,
+        "ward_alerts": known,
         "crashes": sum(recorder.crashed for recorder in recorders),
         "rules": rules.hash,
         "build": build_name(),
@@ -205,18 +206,15 @@ def _record(
     return count
 
 
-def _drawn(folder: Path, alerts: int, seed: int) -> list[AlertRecords]:
-    """Random alerts of history, each with all its records. Raises `UserError` where there are fewer."""
-    rows = query_history(folder, ALERTS, "SELECT DISTINCT alert FROM history ORDER BY alert", {})
-    order = np.random.default_rng(seed).permutation(len(rows)).tolist()
-    found: dict[tuple[str, ...], AlertRecords] = {}
-    for place in order:
-        if len(found) == alerts:
-            return list(found.values())
-        one = records_in_history(folder, rows[place][0])
-        if one is not None:
-            found[one.names] = one
-    raise UserError(f"the ward has {len(found)} alerts, not {alerts}; ask for more --patients or --days")
+def _drawn(folder: Path, alerts: int, seed: int) -> tuple[int, list[AlertRecords]]:
+    """How many alerts history has, and some of them at random, each with all its records. Raises `UserError` where
+    there are fewer."""
+    rows = query_history(folder, ALERTS, "SELECT DISTINCT alert FROM history", {})
+    known = sorted(records_in_history(folder, [name for (name,) in rows]), key=lambda one: one.names)
+    if len(known) < alerts:
+        raise UserError(f"the ward has {len(known)} alerts, not {alerts}; ask for more --patients or --days")
+    order = np.random.default_rng(seed).permutation(len(known))[:alerts]
+    return len(known), [known[place] for place in order.tolist()]
 
 
 def _recomputed(

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import numpy as np
 import orjson
 
 from contracts.identity import text_identity
@@ -28,28 +27,25 @@ class WardLogWriter:
 
     def values(self, sent: Records) -> Iterator[tuple[bytes | None, bytes]]:
         """Key and value of each record, in the order given."""
-        for n, kind in enumerate(sent.kind.tolist()):
-            patient = int(sent.patient[n])
+        columns = (column.tolist() for column in sent)
+        for kind, patient, device, sequence, t, received_at, signals, values, quality in zip(*columns, strict=True):
             key: bytes | None = pseudonym(patient).encode()
-            document: dict[str, Any] = {"received_at": float(sent.received_at[n])}
+            document: dict[str, Any] = {"received_at": received_at}
             if kind in (b.TICK, b.CLOSING):
                 key = None
-                document = {"kind": "tick", "t": float(sent.t[n]), "closing": kind == b.CLOSING}
+                document = {"kind": "tick", "t": t, "closing": kind == b.CLOSING}
             elif kind == b.READING:
-                known = np.flatnonzero(sent.signal[n] >= 0)
-                names = {int(place): self._signals[sent.signal[n, place]].name for place in known}
-                device = int(sent.device[n])
+                names = {place: self._signals[signal].name for place, signal in enumerate(signals) if signal >= 0}
                 document |= {
                     "kind": "reading",
                     "device": device_name(device, patient),
                     "stream": DEVICES[device][1],
                     "session": SESSION,
-                    "seq": int(sent.sequence[n]),
-                    "t": float(sent.t[n]),
-                    "v": {name: float(sent.value[n, place]) for place, name in names.items()},
-                    "q": {name: float(sent.quality[n, place]) for place, name in names.items()},
+                    "seq": sequence,
+                    "t": t,
+                    "v": {name: values[place] for place, name in names.items()},
+                    "q": {name: quality[place] for place, name in names.items()},
                 }
             else:
-                command = self._commands[int(sent.sequence[n])]
-                document |= {"kind": "command", "command": msgspec.to_builtins(command)}
+                document |= {"kind": "command", "command": msgspec.to_builtins(self._commands[sequence])}
             yield key, orjson.dumps(document)

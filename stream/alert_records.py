@@ -49,30 +49,48 @@ def alert_records(
     return AlertRecords(tuple(sorted(names)), alerts, list(found), by_number, before)
 
 
-def records_in_history(directory: str | Path, alert: str) -> AlertRecords | None:
-    """What history holds of an alert; None where it does not know it."""
+def records_in_history(directory: str | Path, alerts: Collection[str]) -> list[AlertRecords]:
+    """What history holds of alerts, each of them once, in no order; those that it does not know are left out."""
     decoder = msgspec.json.Decoder(Alert)
-    query = "SELECT value FROM history WHERE alert = $alert OR contains(value, $named)"
-    rows = query_history(directory, ALERTS, query, {"alert": alert, "named": f'"announced_id":"{alert}"'})
-    names = {name for (value,) in rows for name in names_of(decoder.decode(value))}
-    if not names:
-        return None
-    query = 'SELECT value, partition, "offset" FROM history WHERE list_contains($names, alert) ORDER BY "offset"'
-    own = query_history(directory, ALERTS, query, {"names": sorted(names)})
-    query = 'SELECT value FROM history WHERE list_contains($names, alert) ORDER BY "offset"'
-    journal = query_history(directory, JOURNAL, query, {"names": sorted(names)})
-    _, partition, last = own[-1]
-    before = _origins_in_history(directory, partition, last)
-    return alert_records(names, [value for value, _, _ in own], [value for (value,) in journal], before)
+    replaced = f"list_contains($alerts, {_field('announced_id')})"
+    query = f"SELECT value FROM history WHERE list_contains($alerts, alert) OR {replaced}"  # noqa: S608 - constants
+    rows = query_history(directory, ALERTS, query, {"alerts": list(alerts)})
+    group_of: dict[str, set[str]] = {}
+    for (value,) in rows:
+        names = names_of(decoder.decode(value))
+        joined = names.union(*(group_of.get(name, set()) for name in names))
+        group_of |= dict.fromkeys(joined, joined)
+    if not group_of:
+        return []
+    wanted = {"names": list(group_of)}
+    query = 'SELECT alert, value, partition, "offset" FROM history WHERE list_contains($names, alert) ORDER BY "offset"'
+    told: dict[str, list[tuple[str, int, int]]] = {}
+    for alert, *row in query_history(directory, ALERTS, query, wanted):
+        told.setdefault(min(group_of[alert]), []).append((row[0], row[1], row[2]))
+    query = 'SELECT alert, value FROM history WHERE list_contains($names, alert) ORDER BY "offset"'
+    journal: dict[str, list[str]] = {}
+    for alert, value in query_history(directory, JOURNAL, query, wanted):
+        journal.setdefault(min(group_of[alert]), []).append(value)
+    origins = _origins_in_history(directory)
+    found = []
+    for first, own in told.items():
+        _, partition, last = own[-1]
+        before = {origin for at, begin, origin in origins if at == partition and begin <= last}
+        values = [value for value, _, _ in own]
+        found.append(alert_records(group_of[first], values, journal.get(first, []), before))
+    return found
 
 
-def _origins_in_history(directory: str | Path, partition: int, last: int) -> set[Origin]:
-    """The origins of a partition's alerts up to an offset. Quotes within a value are escaped, so names stand alone."""
-    fields = ", ".join(
-        f"""regexp_extract(value, '"{name}":"([^"]*)"', 1)""" for name in ("configuration", "model", "build")
-    )
+def _origins_in_history(directory: str | Path) -> list[tuple[int, int, Origin]]:
+    """The origins of all alerts: partition, the offset of the first alert of that origin, and it."""
+    fields = ", ".join(_field(name) for name in ("configuration", "model", "build"))
     query = (
-        f"SELECT DISTINCT {fields} FROM history"  # noqa: S608 - constants
-        """ WHERE partition = $partition AND "offset" <= $last AND contains(value, '"evidence":')"""
+        f'SELECT partition, min("offset"), {fields} FROM history'  # noqa: S608 - constants
+        """ WHERE contains(value, '"evidence":') GROUP BY ALL"""
     )
-    return {Origin(*row) for row in query_history(directory, ALERTS, query, {"partition": partition, "last": last})}
+    return [(row[0], row[1], Origin(*row[2:])) for row in query_history(directory, ALERTS, query, {})]
+
+
+def _field(name: str) -> str:
+    """SQL for a field's text. Quotes within a value are escaped, so a name in quotes stands for itself."""
+    return f"""regexp_extract(value, '"{name}":"([^"]*)"', 1)"""
