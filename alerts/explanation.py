@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 import msgspec
 
 from alerts.comparison import Comparison, Difference
-from alerts.messages import number_text, time_text, value_text
+from alerts.messages import number_text, range_text, time_text, value_text
 from alerts.rules import Notice, Rule
 from alerts.words import (
     KIND_WORDS,
@@ -48,6 +48,7 @@ class _Phrases(NamedTuple):
     onset_area: str
     arrived: str
     said: str
+    kept_back: str
     standing: str
     lasted_until: str
     taken_back: str
@@ -97,7 +98,8 @@ PHRASES: dict[Language, _Phrases] = {
         onset="{t}, after {seconds} beyond the limit, as the rule asks",
         onset_area="{t}, after up to {seconds} beyond the limit, as the rule asks: the further beyond, the sooner",
         arrived="first by what arrived at {t}, {seconds} after the onset",
-        said="{t} {stage} {transition}: {message}",
+        said="{t} {stage} {transition}: {message}{rest}",
+        kept_back=" (kept back while {rule} stood: told to nobody)",
         standing="stands still, by the last of its records",
         lasted_until="{seconds}, until {t}",
         taken_back="taken back at {t}",
@@ -148,7 +150,8 @@ PHRASES: dict[Language, _Phrases] = {
         onset="{t}（ルールの定めにより、基準値を超えて {seconds} 後）",
         onset_area="{t}（ルールの定めにより、基準値を超えて最長 {seconds} 後。超え方が大きいほど早い）",
         arrived="{t} に届いた記録で最初に通知（発生から {seconds}）",
-        said="{t} {stage}・{transition}：{message}",
+        said="{t} {stage}・{transition}：{message}{rest}",
+        kept_back="（{rule} が継続中のため抑制し、通知していません）",
         standing="最後の記録の時点で継続中",
         lasted_until="{seconds}（{t} まで）",
         taken_back="{t} に取り消し",
@@ -219,6 +222,7 @@ def explanation(
             {
                 "transition": alert.transition,
                 "state": alert.state,
+                "suppressed_by": alert.suppressed_by,
                 "stage": alert.stage,
                 "sequence": alert.sequence,
                 "t": alert.t,
@@ -312,6 +316,7 @@ def _answers(
                 stage=STAGE_WORDS[alert.stage][language],
                 transition=TRANSITION_WORDS[alert.transition][language],
                 message=_sentence(alert, language),
+                rest=words.kept_back.format(rule=alert.suppressed_by) if alert.suppressed_by else "",
             ),
         )
     for signal in signals:
@@ -350,7 +355,7 @@ def _value(evidence: Evidence, words: _Phrases, language: Language) -> str:
     phrase = words.limit_patient if evidence.limit_from == "patient" else words.limit_rule
     value = value_text(evidence.channel, evidence.value, language)
     return phrase.format(
-        value=f"{channel_words(evidence.channel, language)} {value}{unit}",
+        value=f"{channel_words(evidence.channel, language)} {value}{unit}{range_text(evidence, language)}",
         threshold=f"{number_text(evidence.threshold, language)}{unit}",
     )
 
