@@ -18,6 +18,7 @@ from contracts.condition import to_builtins
 from contracts.configuration import Configuration, Kafka, Worker
 from contracts.topics import ALERTS, JOURNAL, TELEMETRY
 from deploy.cli import app
+from deploy.cli.bench import app as bench
 from deploy.kafka.scratch import ScratchKafka
 from deploy.kafka.topics import create_topics, delete_topics, describe_topics
 from loadtest.kafka_log import keyed_values
@@ -255,3 +256,15 @@ async def cut_off(bootstrap: str, before: int) -> None:
         await admin.delete_records({TopicPartition(TELEMETRY, 0): RecordsToDelete(before)})
     finally:
         await admin.close()
+
+
+def test_the_bench_recomputes_random_alerts_of_a_ward_whose_worker_was_killed(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    words = ["--alerts", "2", "--seed", "5", "--patients", "2", "--days", "0.25", "--crashes", "1", "--json"]
+    done = CliRunner().invoke(bench, ["explain", *words, "--report", str(report)])
+    assert done.exit_code == 0, done.output
+    result = orjson.loads(done.stdout)
+    assert result == orjson.loads(report.read_bytes())
+    assert (result["match"], result["mismatch"], result["unjudged"]) == (2, 0, 0)
+    assert sum(counts["match"] for counts in result["by_rule"].values()) == 2
+    assert result["crashes"] == 12
