@@ -39,13 +39,15 @@ async def explain_alert(
 ) -> Explained:
     """Find an alert by its id and recompute it. `rules` is a rule file in place of the one in use at `now` (s since
     the epoch). Raises `UserError`."""
-    directory = configuration.history.directory
-    if source == "kafka":
-        found = await _records_in_kafka(configuration.kafka, alert)
-        place = f"topic {ALERTS} of Kafka at {configuration.kafka.bootstrap}"
-    else:
-        found = next(iter(records_in_history(directory, [alert])), None)
-        place = f"history in {directory}"
+    kafka, directory = configuration.kafka, configuration.history.directory
+    place = f"topic {ALERTS} of Kafka at {kafka.bootstrap}" if source == "kafka" else f"history in {directory}"
+    try:
+        if source == "kafka":
+            found = await _records_in_kafka(kafka, alert)
+        else:
+            found = next(iter(records_in_history(directory, [alert])), None)
+    except msgspec.DecodeError as error:
+        raise UserError(f"a record in {place} is none of BioTwin's: {error}") from error
     if found is None:
         raise UserError(f"there is no alert {alert} in {place}")
     in_force = _rules_of(configuration, found, rules, now)
@@ -78,9 +80,11 @@ async def _recomputed(configuration: Configuration, found: AlertRecords, source:
     partition, last = end
     patient = found.alerts[0].patient
     run = Recomputation(configuration, rules, partition, found.names)
+    log = TELEMETRY
     if source == "kafka":
         read = 0
-        async for records in partition_of(configuration.kafka, configuration.worker.telemetry_topic, partition, last):
+        log = configuration.worker.telemetry_topic
+        async for records in partition_of(configuration.kafka, log, partition, last):
             read += len(records)
             run.take([record for record in records if record.key in {None, patient.encode()}])
         missing = last + 1 - read
@@ -94,7 +98,7 @@ async def _recomputed(configuration: Configuration, found: AlertRecords, source:
                 run.take(rows)
                 rows = []
         run.take(rows)
-    shown = f"partition {partition} of {TELEMETRY} in {source}"
+    shown = f"partition {partition} of {log} in {source}"
     return compare(found.lines, run.lines(found.names), doubts(_origins(found), found.before, here, missing, shown))
 
 

@@ -63,7 +63,7 @@ def explain(
     rule = found.rules.get(told.alerts[-1].rule)
     if as_json:
         body = explanation(told.alerts, told.signals, rule, language.value)
-        body |= {"recomputed_from": from_.value, "comparison": msgspec.to_builtins(comparison)}
+        body |= {"names": told.names, "recomputed_from": from_.value, "comparison": msgspec.to_builtins(comparison)}
         typer.echo(orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode())
     else:
         lines = explanation_lines(told.alerts, told.signals, rule, language.value)

@@ -194,6 +194,13 @@ def test_an_alert_that_nobody_knows_is_an_error(site: Site, tmp_path: Path) -> N
     assert "there is no alert 0123456789abcdef in history" in done.stderr
     assert done.stdout == ""
 
+    broken = history_of(
+        tmp_path / "broken", site, changed(site.told[ALERTS], site.ended, lambda alert: alert.pop("rule"))
+    )
+    done = biotwin_explain(site, site.ended, history=broken)
+    assert done.exit_code == 2
+    assert "is none of BioTwin's: Object missing required field `rule`" in done.stderr
+
 
 @pytest.mark.kafka
 def test_what_a_real_worker_raised_matches_from_kafka_until_the_log_is_cut(
