@@ -23,6 +23,12 @@ from stream.recompute import Origin, Recomputation, doubts, end_of_log, forbiddi
 
 Source = Literal["kafka", "history"]
 
+NOT_WHOLE: dict[Source, str] = {
+    "kafka": "it deletes what is older than the topic's retention; history may have it: --from history",
+    "history": "it begins when its sink first ran, and is some minutes behind Kafka",
+}
+"""Why a log may lack records."""
+
 ROWS_AT_ONCE = 20_000
 
 
@@ -98,7 +104,7 @@ async def _recomputed(configuration: Configuration, found: AlertRecords, source:
                 run.take(rows)
                 rows = []
         run.take(rows)
-    shown = f"partition {partition} of {log} in {source}"
+    shown = f"partition {partition} of {log} in {source} ({NOT_WHOLE[source]})"
     return compare(found.lines, run.lines(found.names), doubts(_origins(found), found.before, here, missing, shown))
 
 

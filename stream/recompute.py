@@ -120,7 +120,7 @@ def doubts(origins: Iterable[Origin], before: Iterable[Origin], here: Origin, mi
     then, `missing` counts records that `source` no longer has of the log."""
     reasons = []
     if missing:
-        reasons.append(f"the log is not whole: {source} lacks {missing} of its records up to then (retention)")
+        reasons.append(f"the log is not whole: {source} lacks {missing} of its records up to then")
     builds = sorted({origin.build for origin in origins} - {here.build})
     reasons += [f"it was decided on {build or 'an unnamed build'}; this is {here.build}" for build in builds]
     if {(origin.configuration, origin.model) for origin in before} - {(here.configuration, here.model)}:
