@@ -144,3 +144,31 @@ def alarms(
     if report is not None:
         report.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
     typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2) if json else "\n".join(report_lines(result)))
+
+
+@app.command()
+def explain(
+    alerts: Annotated[int, typer.Option(min=1, help="Alerts to recompute, drawn at random.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Draws the ward and the alerts.")] = 1,
+    patients: Annotated[int, typer.Option(min=1)] = 100,
+    days: Annotated[float, typer.Option(min=0.25, help="Days of the ward.")] = 3.0,
+    crashes: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the stretches of two hours with a kill of the worker.")
+    ] = 0.0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else on standard output.")] = False,  # noqa: ARG001 - the result is JSON either way
+    report: Report = None,
+) -> None:
+    """Recompute random alerts of a synthetic ward from its history: do their lines come again, byte for byte?"""
+    from deploy.configuration import load_configuration
+    from deploy.rule_files import present_rules
+    from loadtest.explain_bench import run_explain_bench
+    from loadtest.ward_events import START_T
+
+    configuration = load_configuration()
+    rules = present_rules(configuration, START_T)
+    result = run_explain_bench(
+        configuration, rules, alerts, seed, patients, days, crashes, lambda text: typer.echo(text, err=True)
+    )
+    _show(result, report)
+    if result["match"] < result["alerts"]:
+        raise typer.Exit(1)
