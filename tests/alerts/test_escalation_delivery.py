@@ -24,8 +24,8 @@ from contracts.command import TakeRole
 from contracts.configuration import Configuration, EscalationChain, EscalationStep, Watch, WebhookSubscription
 from contracts.topics import ALERTS, CALLS, HEARTBEATS, JOURNAL, ON_CALL
 from deploy.mqtt.mosquitto import MosquittoBroker
+from loadtest.receivers import Reply, Request, http_receiver
 from tests.alerts.delivery_harness import alert, deliver_process, delivering, metric, produce, until, value_of
-from tests.alerts.receivers import Reply, Request, http_receiver
 from tests.alerts.test_escalation import ACKNOWLEDGED, ANNOUNCED, ESCALATED, hook
 
 pytestmark = pytest.mark.kafka
