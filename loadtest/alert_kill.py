@@ -59,8 +59,8 @@ SESSION_TIMEOUT_S = 6.0
 AIM_TIMEOUT_S = 6.0
 READY_TIMEOUT_S = 120.0
 DELIVERED_TIMEOUT_S = 120.0
-SECONDS_A_KILL = 7.0
-QUIET_S = 12.0
+SECONDS_A_KILL = 6.0
+QUIET_S = 30.0
 """How long a feed takes without kills."""
 
 COMPARED = (topics.CONDITIONS, topics.ALERTS, topics.JOURNAL)
@@ -341,12 +341,12 @@ def _subscriptions(ports: Mapping[str, int]) -> list[Subscription]:
 
     return [
         WebhookSubscription(
-            name="webhook", url=url("webhook"), secret=SECRET, priorities=["high"], timeout_s=2.0, receipt_within_s=1.5
+            name="webhook", url=url("webhook"), secret=SECRET, priorities=["high"], timeout_s=5.0, receipt_within_s=3.0
         ),
-        FhirSubscription(name="fhir", url=url("fhir"), secret=SECRET, priorities=["high"], timeout_s=2.0),
-        MllpSubscription(name="mllp", host="127.0.0.1", port=ports["mllp"], priorities=["high"], timeout_s=2.0),
+        FhirSubscription(name="fhir", url=url("fhir"), secret=SECRET, priorities=["high"], timeout_s=5.0),
+        MllpSubscription(name="mllp", host="127.0.0.1", port=ports["mllp"], priorities=["high"], timeout_s=5.0),
         EmailSubscription(name="email", to=["ward@h.example"], priorities=["high"], interval_s=0.5),
-        WebhookSubscription(name="phone", url=url("phone"), secret=SECRET, timeout_s=2.0, only_escalated=True),
+        WebhookSubscription(name="phone", url=url("phone"), secret=SECRET, timeout_s=5.0, only_escalated=True),
     ]
 
 

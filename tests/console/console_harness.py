@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Browser, async_playwright
@@ -120,6 +121,11 @@ async def running_console(folder: Path, bootstrap: str, **options: Any) -> Async
         yield await console.start()
     finally:
         await console.kill()
+
+
+def http_client(console: Console) -> httpx.AsyncClient:
+    """A client of the console's HTTP interface, with whatever it asks callers for."""
+    return httpx.AsyncClient(base_url=console.url, timeout=20)
 
 
 @asynccontextmanager
