@@ -17,7 +17,7 @@ from alerts.console.event_stream import Streams
 from alerts.console.heartbeat import beat
 from alerts.console.ward import Ward
 from alerts.on_call import OnCallTable
-from contracts.command import HandOverRole, ReleaseRole, TakeRole
+from contracts.command import HandOverRole, ReleaseRole, RoleCommand, TakeRole
 from contracts.condition import to_builtins
 from contracts.configuration import Configuration, Deliver, Ingest, Watch, WebhookSubscription
 from contracts.metrics import ProcessMetrics
@@ -60,7 +60,7 @@ async def got(console: Console, path: str) -> Any:
 async def test_who_is_on_call_is_told_for_now_and_for_any_time(configuration: Configuration, tmp_path: Path) -> None:
     now = time.time()
     table = OnCallTable()
-    shifts = [
+    shifts: list[RoleCommand] = [
         TakeRole(id="c1", t=now - 7200.0, author="nurse-a", role=ROLE),
         HandOverRole(id="c2", t=now - 3600.0, author="charge", role=ROLE, to="nurse-b", until=now + 3600.0),
         ReleaseRole(id="c3", t=now + 1800.0, author="charge", role=ROLE),

@@ -1,4 +1,4 @@
-"""The benches of delivery in their small form: kills of whoever makes, delivers and receives alerts; many subscribers."""
+"""The benches of delivery in their small form: kills of whoever makes, delivers and receives alerts, many readers."""
 
 from __future__ import annotations
 
