@@ -118,6 +118,8 @@ class Streams:
             yield f"retry: {RETRY_MS}\n\n".encode() + self._status()
             cursor = _Cursor(self, patient, rows=rows)
             while not self._closed and not self.source.loaded:
+                # Else one batch of what is being loaded would let this run round for ever, and nothing else at all.
+                wake.clear()
                 await _wait(wake, STATUS_INTERVAL_S)
                 yield self._status()
             opening, replayed = cursor.open(last_id)
