@@ -27,6 +27,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 
 from alerts.delivery.notification import decode_notification
+from alerts.quality.alarms import INTERRUPTIVE
 from contracts import topics
 from contracts.alert_signal import SignalTransition
 from contracts.condition import Alert
@@ -93,13 +94,19 @@ def run_alert_kills(configuration: Configuration, plan: AlertKillPlan, say: Say)
     lines = {topic: journal_lines(core.get(topic, ())) for topic in COMPARED}
     alerts = [msgspec.json.decode(line, type=Alert) for line in lines[topics.ALERTS]]
     high = [alert for alert in alerts if alert.priority == "high"]
+    faultless = _records(configuration, feed_lines(plan, start_t, configuration.site, faults=False))
+    plain = _output(configuration, faultless, start_t)
     say(f"seed {plan.seed}: {len(records)} records, {len(high)} notifications of high priority, {len(kills)} kills")
     calm = None
     if plan.undisturbed:
         calm = _through_system(configuration, records, [], high, QUIET_S, say)
         say(f"undisturbed run took {calm.seconds:.0f} s; now the kills …")
     hurt = _through_system(configuration, records, kills, high, SECONDS_A_KILL * (len(kills) + 1), say)
-    return _verdict(plan, core, lines, high, calm, hurt)
+    result = _verdict(plan, core, lines, high, calm, hurt)
+    of_faults = _interruptive(lines[topics.ALERTS]) - _interruptive(journal_lines(plain[topics.ALERTS]))
+    result["alarms_of_duplicates_and_late_data"] = len(of_faults)
+    result["passed"] = result["passed"] and not of_faults
+    return result
 
 
 def _in_memory(
@@ -411,6 +418,12 @@ def _verdict(
         and result.get("undisturbed_equal", True)
     )
     return result
+
+
+def _interruptive(alerts: Sequence[bytes]) -> set[str]:
+    """Ids of alerts, settled or not, that call somebody away from what they do."""
+    found = [msgspec.json.decode(line, type=Alert) for line in alerts]
+    return {alert.id for alert in found if alert.priority in INTERRUPTIVE}
 
 
 def _by_tick(core: Mapping[str, list[KeyedValue]]) -> int:

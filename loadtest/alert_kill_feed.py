@@ -7,6 +7,7 @@ repeated, overtake each other within the lateness bound, or come far too late. H
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from random import Random
 from typing import Literal, NamedTuple
@@ -58,13 +59,15 @@ def plan_kills(plan: AlertKillPlan, records: int) -> list[Kill]:
 
 
 class _Feed:
-    """One patient's device, its two streams, and the lines that come of them."""
+    """One patient's device, its streams, and the lines that come of them. `rng` draws what is measured, `way` what
+    becomes of it on its way."""
 
-    def __init__(self, plan: AlertKillPlan, number: int, start_t: float, site: str) -> None:
+    def __init__(self, plan: AlertKillPlan, number: int, start_t: float, site: str, *, faults: bool) -> None:
         self.rng = Random(f"alert-kills:{plan.seed}:{number}")
+        self.way = Random(f"alert-kills:{plan.seed}:{number}:way") if faults else None
         self.name, self.patient = f"monitor-{number}", f"p{number:03d}"
         self._start_t, self._site = start_t, site
-        self._sequence = {"vitals": 0, "cuff": 0}
+        self._sequence: Counter[str] = Counter()
         self.lines: list[Line] = []
 
     def order(self, at: float, command: Command) -> None:
@@ -73,22 +76,25 @@ class _Feed:
 
     def measure(self, t: float, stream: str, signal: str, value: float, late_s: float = 0.0) -> None:
         """A reading measured at `t` (s of the feed), with the faults of its way."""
-        rng = self.rng
+        way = self.way
         self._sequence[stream] += 1
         document = {"session": "s", "seq": self._sequence[stream], "t": self._start_t + t, "v": {signal: value}}
-        at = t + rng.uniform(0.05, 0.4) + late_s
-        if rng.random() < REORDERED:
-            at += rng.uniform(0.0, REORDERING_MAX_S)
-        arrivals = [at, at + rng.uniform(0.5, 3.0)] if rng.random() < DUPLICATES else [at]
+        arrivals = [t + 0.2 + late_s]
+        if way is not None:
+            at = t + way.uniform(0.05, 0.4) + late_s
+            if way.random() < REORDERED:
+                at += way.uniform(0.0, REORDERING_MAX_S)
+            arrivals = [at, at + way.uniform(0.5, 3.0)] if way.random() < DUPLICATES else [at]
         topic = f"biotwin/v1/{self._site}/{self.name}/{stream}"
         self.lines += [Line(self._start_t + arrived, topic, orjson.dumps(document), b"") for arrived in arrivals]
 
 
-def feed_lines(plan: AlertKillPlan, start_t: float, site: str) -> list[Line]:
-    """The feed without acknowledgements, by time of arrival, from `start_t` (s since the epoch) on."""
+def feed_lines(plan: AlertKillPlan, start_t: float, site: str, *, faults: bool = True) -> list[Line]:
+    """The feed without acknowledgements, by time of arrival, from `start_t` (s since the epoch) on. Without `faults`
+    each reading arrives once, in order, and none too late."""
     lines: list[Line] = []
     for number in range(plan.patients):
-        feed = _Feed(plan, number, start_t, site)
+        feed = _Feed(plan, number, start_t, site, faults=faults)
         _admit(feed, start_t)
         fast, paused = _spells(feed, plan.duration_s)
         t = feed.rng.uniform(1.0, 1.0 + READING_EVERY_S)
@@ -96,8 +102,8 @@ def feed_lines(plan: AlertKillPlan, start_t: float, site: str) -> list[Line]:
             if not any(begin <= t < end for begin, end in paused):
                 beyond = any(begin <= t < end for begin, end in fast)
                 feed.measure(t, "vitals", "heart_rate", round((160.0 if beyond else 75.0) + feed.rng.uniform(-4, 4), 1))
-            if feed.rng.random() < LATE and t > LATE_S + 10.0:
-                feed.measure(t - LATE_S, "cuff", "systolic_pressure", 256.0, late_s=LATE_S)
+            if feed.way is not None and feed.way.random() < LATE and t > LATE_S + 10.0:
+                feed.measure(t - LATE_S, "spot", "systolic_pressure", 256.0, late_s=LATE_S)
             t += READING_EVERY_S
         lines += feed.lines
     return sorted(lines, key=lambda line: line.received_at)
