@@ -104,7 +104,7 @@ def render_message(rule: Notice | None, condition: Condition, language: Language
     return phrases.over_of.format(
         name=channel_words(evidence.channel, language),
         value=value_text(evidence.channel, evidence.value, language),
-        range=_range(evidence, language),
+        range=range_text(evidence, language),
     )
 
 
@@ -138,7 +138,7 @@ def _fields(rule: Notice, condition: Condition, language: Language) -> dict[str,
         "threshold": number_text(evidence.threshold, language),
         "below": number_text(evidence.threshold, language, whole=True),
         "limit": limit_text(rule, evidence, language),
-        "range": _range(evidence, language),
+        "range": range_text(evidence, language),
         "missing": listed([channel_words(name, language) for name in evidence.missing], language) or phrases.nothing,
         "devices": listed(evidence.devices, language) or phrases.none,
         "channel": channel_words(evidence.channel, language),
@@ -193,7 +193,8 @@ def listed(names: list[str], language: Language = "en") -> str:
     return f"{phrases.listed.join(names[:-1])}{phrases.last}{names[-1]}"
 
 
-def _range(evidence: Evidence, language: Language) -> str:
+def range_text(evidence: Evidence, language: Language = "en") -> str:
+    """What missing inputs leave open, in brackets; nothing where all are known."""
     phrases = PHRASES[language]
     parts: list[str] = []
     if evidence.low is not None and evidence.high is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from contracts.alert_signal import SignalState
+from contracts.alert_signal import SignalEvent, SignalState
 from contracts.condition import AlertState, ConditionState, Kind, Priority, Stage
 from contracts.signals import default_registry
 from twin_state.rules import Context
@@ -37,6 +37,7 @@ STATE_WORDS: Mapping[AlertState, Words] = {
     "active": {"en": "active", "ja": "発生中"},
     "cleared": {"en": "over", "ja": "解消"},
     "withdrawn": {"en": "withdrawn", "ja": "取り消し"},
+    "suppressed": {"en": "kept back", "ja": "抑制中"},
 }
 
 TRANSITION_WORDS: Mapping[ConditionState, Words] = {
@@ -59,6 +60,25 @@ SIGNAL_WORDS: Mapping[SignalState, Words] = {
     "alarm_off": {"en": "alarm off", "ja": "アラーム停止中"},
     "latched": {"en": "over, not yet seen", "ja": "解消（未確認）"},
     "latched_audio_paused": {"en": "over, not yet seen, sound paused", "ja": "解消（未確認）、アラーム音一時停止中"},
+}
+
+SIGNAL_EVENT_WORDS: Mapping[SignalEvent, Words] = {
+    "condition_onset": {"en": "announced", "ja": "発報"},
+    "priority_raised": {"en": "more urgent, announced again", "ja": "優先度が上がり再発報"},
+    "priority_lowered": {"en": "less urgent", "ja": "優先度が下がった"},
+    "condition_cleared": {"en": "condition over", "ja": "状態が解消"},
+    "condition_withdrawn": {"en": "notice taken back", "ja": "通知の取り消し"},
+    "condition_recurred": {"en": "came again as a new alert", "ja": "新しいアラートとして再発"},
+    "condition_renamed": {"en": "goes on under the confirmed id", "ja": "確定したIDで継続"},
+    "acknowledge": {"en": "acknowledged", "ja": "確認"},
+    "audio_pause": {"en": "sound paused", "ja": "アラーム音を一時停止"},
+    "alarm_off": {"en": "put off", "ja": "アラームを停止"},
+    "alarm_resume": {"en": "resumed", "ja": "再開"},
+    "marked_useful": {"en": "found useful", "ja": "有用と評価"},
+    "marked_not_useful": {"en": "found not useful", "ja": "有用でないと評価"},
+    "inactivation_expired": {"en": "pause over, announced again", "ja": "停止期間が終わり再発報"},
+    "re_alarm_due": {"en": "still there, announced again", "ja": "継続しているため再発報"},
+    "escalation_due": {"en": "nobody answered, escalated", "ja": "応答がないためエスカレーション"},
 }
 
 CONTEXT_WORDS: Mapping[Context, Words] = {

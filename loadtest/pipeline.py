@@ -6,24 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import NamedTuple
 
 from contracts import topics
 from contracts.configuration import Configuration
 from loadtest.replay_input import Record
-from stream.processor import OutputRecord, PartitionProcessor
+from stream.partition_run import PartitionRun
+from stream.processor import LoggedRecord, OutputRecord, PartitionProcessor
 from stream.processors import Processors, processors
 
 BATCH_RECORDS = 2000
-
-
-class LoggedRecord(NamedTuple):
-    """A record as a processor reads it."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Pipeline:
@@ -46,11 +37,10 @@ class Pipeline:
         self._partitions = partitions
         made = made or processors(configuration, at)
         self._kept = kept
-        self.twins: list[PartitionProcessor] = [made.twin(partition) for partition in range(partitions)]
-        self.alerts: list[PartitionProcessor] = [made.alerts(partition) for partition in range(partitions)]
+        self._runs = [PartitionRun(made, partition) for partition in range(partitions)]
+        self.twins: list[PartitionProcessor] = [run.twin for run in self._runs]
         self._pending: list[list[LoggedRecord]] = [[] for _ in range(partitions)]
         self._telemetry_ends = [0] * partitions
-        self._condition_ends = [0] * partitions
         self.output: dict[str, list[OutputRecord]] = {}
 
     def run(self, records: Iterable[Record], now: float = 0.0) -> None:
@@ -70,9 +60,8 @@ class Pipeline:
 
     def finish(self, now: float = 0.0) -> None:
         """Write what the processors held back."""
-        for partition, twin in enumerate(self.twins):
-            self._pass_on(partition, twin.flush(now), now)
-            for output in self.alerts[partition].flush(now):
+        for run in self._runs:
+            for output in run.flush(now):
                 self._keep(output)
 
     def counters(self) -> dict[str, int]:
@@ -87,17 +76,7 @@ class Pipeline:
         batch = self._pending[partition]
         if batch:
             self._pending[partition] = []
-            self._pass_on(partition, self.twins[partition].process(batch, now), now)
-
-    def _pass_on(self, partition: int, outputs: list[OutputRecord], now: float) -> None:
-        conditions: list[LoggedRecord] = []
-        for output in outputs:
-            self._keep(output)
-            if output.topic == topics.CONDITIONS:
-                conditions.append(LoggedRecord(self._condition_ends[partition], output.key, output.value))
-                self._condition_ends[partition] += 1
-        if conditions:
-            for output in self.alerts[partition].process(conditions, now):
+            for output in self._runs[partition].process(batch, now):
                 self._keep(output)
 
     def _keep(self, output: OutputRecord) -> None:

@@ -213,9 +213,9 @@ class WardRecords:
         for n, event in enumerate(ward.events):
             if event.session:
                 common = {"patient": pseudonym(event.patient), "author": "labelled ward"}
-                yield Session(id=f"start-{n}", t=event.begin_t, phase="start", **common)
+                yield Session(id=f"start-{n}", t=float(event.begin_t), phase="start", **common)
                 if event.end_t < ward.end_t:
-                    yield Session(id=f"end-{n}", t=event.end_t, phase="end", **common)
+                    yield Session(id=f"end-{n}", t=float(event.end_t), phase="end", **common)
 
 
 def _no_records(n: int) -> Records:

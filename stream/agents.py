@@ -288,6 +288,8 @@ class Agents:
         return {source: state.position for source, state in self.states.items()}
 
     def may_commit(self, source: Source, offset: int) -> bool:
+        if self.failed:
+            return False  # the crash ends the consumer's thread: a commit asked of it now may never be answered
         undelivered = self.ledger.undelivered_before(source, offset)
         if undelivered == 0 and self.ledger.failure is None:
             return True

@@ -1,5 +1,5 @@
 """The one way to read history: `read_history`. Every reader of records goes through it, because it drops repeats.
-`query_history` answers what needs no record, only a sum; `read_log` gives the log again as it stood.
+`query_history` answers what needs no record, only a sum; `read_log` and `read_log_of` give the log again as it stood.
 
 A reading may stand in Kafka twice (a device sent it again, a process was killed between two steps) and a record may
 stand in two files (the sink was killed while it merged them). Both have the same `id`, and the first of them is kept.
@@ -21,6 +21,7 @@ from contracts import topics
 from contracts.signals import default_registry
 from stream.history_files import SUFFIX
 from stream.history_rows import HISTORY_TOPICS, schema
+from stream.processor import LoggedRecord
 
 DESCRIPTORS_TO_SPARE = 256
 """What a process may need besides one descriptor of ours and one of DuckDB's a file."""
@@ -108,26 +109,53 @@ def read_log(directory: str | Path, since: float, until: float) -> Iterator[Logg
                         yield LoggedRow(number, None if key is None else key.encode(), value.encode())
 
 
+def read_log_of(directory: str | Path, partition: int, patients: Sequence[str], last: int) -> Iterator[LoggedRecord]:
+    """The log (`telemetry`) of one partition up to offset `last`, in order: the records of `patients`, and those that
+    belong to nobody (ticks). At most `LOG_OFFSETS_AT_ONCE` offsets are in memory."""
+    rows = (
+        'SELECT "offset", key, value FROM read_parquet($files, union_by_name = true)'
+        " WHERE partition = $partition AND (key IS NULL OR list_contains($patients, key))"
+        ' AND "offset" >= $first AND "offset" < $end'
+        ' QUALIFY row_number() OVER (PARTITION BY "offset") = 1 ORDER BY "offset"'
+    )
+    with _held_open(Path(directory), topics.TELEMETRY, str(partition)) as files:
+        if not files:
+            return
+        with duckdb.connect() as connection:
+            own: dict[str, Any] = {"files": files, "partition": partition, "patients": list(patients)}
+            for first in range(0, last + 1, LOG_OFFSETS_AT_ONCE):
+                part = {"first": first, "end": min(first + LOG_OFFSETS_AT_ONCE, last + 1)}
+                for offset, key, value in connection.execute(rows, own | part).fetchall():
+                    yield LoggedRecord(offset, None if key is None else key.encode(), value.encode())
+
+
+def missing_from_log(directory: str | Path, partition: int, last: int) -> int:
+    """How many of the records 0 to `last` of a partition of the log (`telemetry`) history does not have."""
+    query = 'SELECT count(DISTINCT "offset") FROM history WHERE partition = $partition AND "offset" <= $last'
+    ((found,),) = query_history(directory, topics.TELEMETRY, query, {"partition": partition, "last": last}) or [(0,)]
+    return last + 1 - int(found)
+
+
 @contextmanager
-def _held_open(directory: Path, topic: str) -> Iterator[list[str]]:
-    """The files of a topic, each held open and named by its descriptor.
+def _held_open(directory: Path, topic: str, partition: str = "[0-9]*") -> Iterator[list[str]]:
+    """The files of a topic, or of one of its partitions, each held open and named by its descriptor.
 
     DuckDB opens a file more than once in a query. Under its name it may find another version each time, because the
     sink replaces files while they are read; under the descriptor it finds the one that was there first.
     """
     descriptors: list[int] = []
     try:
-        while not _open_all(directory, topic, descriptors):
+        while not _open_all(directory, f"{topic}-{partition}-[0-9]*", descriptors):
             _close(descriptors)
         yield [f"/proc/self/fd/{descriptor}" for descriptor in descriptors]
     finally:
         _close(descriptors)
 
 
-def _open_all(directory: Path, topic: str, descriptors: list[int]) -> bool:
-    """Open every file of a topic. False where one was merged into another since they were listed: its rows are then in
-    a version of that other file which may not be the one opened."""
-    paths = sorted(directory.glob(f"{topic}-[0-9]*{SUFFIX}"))
+def _open_all(directory: Path, name: str, descriptors: list[int]) -> bool:
+    """Open every file of that name (a glob). False where one was merged into another since they were listed: its rows
+    are then in a version of that other file which may not be the one opened."""
+    paths = sorted(directory.glob(f"{name}{SUFFIX}"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * len(paths) + DESCRIPTORS_TO_SPARE
     if soft < wanted:

@@ -19,6 +19,15 @@ class SourceRecord(Protocol):
     def value(self) -> bytes | None: ...
 
 
+class LoggedRecord(NamedTuple):
+    """A `SourceRecord` that came from elsewhere than Kafka's client."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
 class OutputRecord(NamedTuple):
     """A record to be written. `partition` None leaves the choice to the key (murmur2, as Kafka's own producer)."""
 

@@ -2,8 +2,9 @@
 
 `WorkerProcess.run` returns the exit status. 0: told to end, everything checkpointed and committed. EXIT_KAFKA: Kafka
 refused or lost writes, or went away for too long; starting again reads on from the last checkpoint. EXIT_UNCLEAN: told
-to end while Kafka did not answer, so that the next worker reads on from the last checkpoint. EXIT_FAILED: an error of
-ours; the log has the traceback. EXIT_FROZEN and EXIT_STUCK end the process from within.
+to end, but the end could not be finished, as when Kafka does not answer; the next worker reads on from the last
+checkpoint. EXIT_FAILED: an error of ours; the log has the traceback. EXIT_FROZEN and EXIT_STUCK end the process from
+within. The first failure decides: what else goes wrong because of it is in the log and changes nothing.
 """
 
 from __future__ import annotations
@@ -102,9 +103,12 @@ class WorkerProcess:
         self._partition_watches: dict[Source, PartitionWatch] = {}
 
     def _fail(self, error: BaseException) -> None:
+        """End the worker because of `error`. The first one decides the exit status; what it brings about is logged."""
         if self._failure is None:
             self._failure = error
             self._ended.set()
+        elif error is not self._failure:
+            log.error("something else failed while the worker was ending", exc_info=error)
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until `stop` is set or something fails; returns the exit status."""
@@ -152,25 +156,37 @@ class WorkerProcess:
         """Faust crashes by setting a flag on itself and everything below it."""
         await app.wait_until_stopped()
         if app.crashed:
-            raise app.crash_reason or RuntimeError("the Faust app crashed")
+            # A cancellation that crashed the app would look as if this task had been told to end.
+            if isinstance(app.crash_reason, Exception):
+                raise app.crash_reason
+            raise RuntimeError("the Faust app crashed") from app.crash_reason
 
     async def _stop(self, app: WorkerApp, tasks: list[asyncio.Task[None]]) -> bool:
-        """Stop everything. Faust's own stop passes the last checkpoint, the commit and the leaving of the group."""
+        """Stop everything; whether that came to its end. Faust's own stop passes the last checkpoint, the commit and
+        the leaving of the group.
+
+        It is a task of its own: what it awaits of the consumer's thread is cancelled when a crash ends that thread, and
+        that must not look as if this process had been cancelled.
+        """
         for task in tasks[2:]:
             task.cancel()
         limit_s = STOP_TIMEOUT_S if self._failure is None else ABORT_TIMEOUT_S
         if self._failure is not None:
             self.agents.failed = True
-        try:
-            async with asyncio.timeout(limit_s):
-                await app.stop()
-        except TimeoutError:
+        stopping = asyncio.create_task(app.stop(), name="app-stop")
+        await asyncio.wait([stopping], timeout=limit_s)
+        if not stopping.done():
             log.error("did not stop in time", seconds=limit_s)
+            stopping.cancel()
             return False
-        except KafkaError as error:
-            log.error("could not stop cleanly", error=repr(error))
+        try:
+            error = stopping.exception()
+        except asyncio.CancelledError as cancelled:
+            log.error("stopping was cancelled from within", exc_info=cancelled)
             return False
-        return True
+        if error is not None:
+            self._fail(error)
+        return error is None
 
     def _status(self, clean: bool) -> int:
         failure = self._failure
@@ -210,12 +226,13 @@ class WorkerProcess:
         bootstrap = self.configuration.kafka.bootstrap
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=5000)
         try:
-            await consumer.start()
-            missing = wanted - await consumer.topics()
+            try:
+                await consumer.start()
+                missing = wanted - await consumer.topics()
+            finally:
+                await consumer.stop()
         except (KafkaError, OSError, TimeoutError) as error:
             return f"no Kafka answers at {bootstrap} ({type(error).__name__}); start one with `biotwin kafka up`"
-        finally:
-            await consumer.stop()
         if missing:
             return f"topics are missing: {', '.join(sorted(missing))}; create them with `biotwin kafka init`"
         return ""

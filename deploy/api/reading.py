@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from contracts.configuration import Kafka
@@ -43,6 +43,28 @@ async def records_of(kafka: Kafka, topic: str, since: float | None = None) -> As
                 for record in records:
                     if record.offset < ends[tp]:
                         yield record
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise UserError(f"Kafka at {kafka.bootstrap} cannot be read: {str(error) or type(error).__name__}") from error
+    finally:
+        await consumer.stop()
+
+
+async def partition_of(kafka: Kafka, topic: str, partition: int, last: int) -> AsyncIterator[list[Any]]:
+    """What one partition still has up to offset `last`, in order, as it is fetched. Raises `UserError`."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    source = TopicPartition(topic, partition)
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await consumer.start()
+            consumer.assign([source])
+            end = min(last + 1, (await consumer.end_offsets([source]))[source])
+            await consumer.seek_to_beginning(source)
+        while await consumer.position(source) < end:
+            async with asyncio.timeout(IDLE_TIMEOUT_S):
+                fetched = await consumer.getmany(source, timeout_ms=1000, max_records=20_000)
+            yield [record for record in fetched.get(source, ()) if record.offset < end]
     except (KafkaError, OSError, TimeoutError) as error:
         raise UserError(f"Kafka at {kafka.bootstrap} cannot be read: {str(error) or type(error).__name__}") from error
     finally:

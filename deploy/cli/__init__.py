@@ -49,6 +49,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "patient": LazyCommand("deploy.cli.patient:app", "Admit, discharge, set limits."),
     "device": LazyCommand("deploy.cli.device:app", "Bind devices to patients."),
     "alerts": LazyCommand("deploy.cli.alerts:app", "Show alerts, act on them, judge how good they are."),
+    "explain": LazyCommand("deploy.cli.explain:explain", "Explain one alert and recompute it from the log."),
     "oncall": LazyCommand("deploy.cli.oncall:app", "Say who is on call; take, hand over or release a role."),
     "quarantine": LazyCommand("deploy.cli.quarantine:app", "List, show and replay what was refused."),
     "fhir": LazyCommand("deploy.cli.fhir:app", "Check FHIR resources."),

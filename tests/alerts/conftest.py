@@ -17,6 +17,7 @@ async def configuration(
     kafka: Any, mqtt: MosquittoBroker, request: pytest.FixtureRequest
 ) -> AsyncIterator[Configuration]:
     """Topics of this test's own on the session's brokers, and a site of its own."""
+    await kafka.wipe()
     made: Configuration = await kafka.create(partitions=4)
     yield msgspec.structs.replace(
         made,
@@ -30,6 +31,7 @@ async def configuration(
 @pytest.fixture
 async def without_mqtt(kafka: Any, request: pytest.FixtureRequest) -> AsyncIterator[Configuration]:
     """The same for subscriptions alone."""
+    await kafka.wipe()
     made: Configuration = await kafka.create(partitions=2)
     yield msgspec.structs.replace(
         made,

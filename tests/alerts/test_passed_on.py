@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.configuration import Configuration, Worker
 from contracts.topics import CONDITIONS, QUARANTINE, TWIN
-from loadtest.pipeline import LoggedRecord
-from stream.processor import OutputRecord
+from stream.processor import LoggedRecord, OutputRecord
 from stream.processors import processors
 from tests.twin_state.conftest import ENGINE_RULES
 

@@ -39,7 +39,8 @@ from tests.console.console_harness import (
 
 pytestmark = [pytest.mark.kafka, pytest.mark.browser]
 
-expect.set_options(timeout=20_000)
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 PEOPLE = {"p-1": ("Ada Quill", "9"), "p-2": ("Bela Roth", "10"), "p-3": ("Cem Usta", "11")}
 
@@ -76,13 +77,13 @@ async def page(browser: SignedIn, console: Console) -> AsyncIterator[Page]:
     opened.on("console", lambda message: trouble.append(message.text) if "Content Security" in message.text else None)
     await opened.goto(console.url)
     await live(opened)
-    await expect(opened.locator("tbody tr")).to_have_count(len(PEOPLE), timeout=15_000)
+    await expect(opened.locator("tbody tr")).to_have_count(len(PEOPLE), timeout=PATIENCE_MS)
     yield opened
     assert trouble == []
 
 
 async def live(page: Page) -> None:
-    await page.wait_for_selector("body[data-connection=live]", timeout=20_000)
+    await page.wait_for_selector("body[data-connection=live]", timeout=PATIENCE_MS)
 
 
 async def order(page: Page) -> list[str]:

@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -18,7 +17,6 @@ from alerts.rules import RuleSet, default_rules, default_rules_toml, parse_rules
 from contracts.canonical import canonical_bytes
 from contracts.condition import Alert, AlertState, Condition, Provenance, to_builtins
 from contracts.configuration import Configuration, Worker
-from contracts.identity import text_identity
 from contracts.topics import CONDITIONS
 from deploy.cli.bench import app
 from deploy.errors import UserError
@@ -29,23 +27,20 @@ from loadtest.alarm_scoring import Span, Tally, intervals, rates, score, worst_t
 from loadtest.labelled_ward import LabelledWard, Spots
 from loadtest.threshold_alarms import MinuteValues
 from loadtest.ward_batches import (
-    DEVICES,
-    SESSION,
     Arrivals,
     Records,
     WardRecords,
     closing_tick,
-    device_name,
     join,
-    pseudonym,
     ticks,
 )
 from loadtest.ward_events import START_T, Event
-from stream.decode import signed
+from loadtest.ward_log import WardLogWriter
 from stream.evidence import condition_bytes
 from stream.model_sets import model_set
+from stream.processor import LoggedRecord
 from stream.processors import processors
-from tests.twin_state.conftest import ENGINE_RULES, Logged
+from tests.twin_state.conftest import ENGINE_RULES
 from twin_state import batch as b
 from twin_state import blocks
 from twin_state.store import BLOCK_ROWS, Store
@@ -83,36 +78,10 @@ def arrived(sent: Records) -> Records:
     return Arrivals(PATIENTS).until(sent, float("inf"))
 
 
-def logged(sent: Records) -> Iterator[Logged]:
+def logged(sent: Records) -> Iterator[LoggedRecord]:
     """The same records as they would stand in the log, as JSON."""
-    commands = {
-        signed(text_identity(command.id)): command
-        for command in WardRecords(ward(), CLINICAL.registry, SEED).commands()
-    }
-    for n, kind in enumerate(sent.kind.tolist()):
-        patient = int(sent.patient[n])
-        key: bytes | None = pseudonym(patient).encode()
-        document: dict[str, Any] = {"received_at": float(sent.received_at[n])}
-        if kind in (b.TICK, b.CLOSING):
-            key = None
-            document = {"kind": "tick", "t": float(sent.t[n]), "closing": kind == b.CLOSING}
-        elif kind == b.READING:
-            known = np.flatnonzero(sent.signal[n] >= 0)
-            names = {int(place): CLINICAL.registry.signals[sent.signal[n, place]].name for place in known}
-            device = int(sent.device[n])
-            document |= {
-                "kind": "reading",
-                "device": device_name(device, patient),
-                "stream": DEVICES[device][1],
-                "session": SESSION,
-                "seq": int(sent.sequence[n]),
-                "t": float(sent.t[n]),
-                "v": {name: float(sent.value[n, place]) for place, name in names.items()},
-                "q": {name: float(sent.quality[n, place]) for place, name in names.items()},
-            }
-        else:
-            document |= {"kind": "command", "command": msgspec.to_builtins(commands[int(sent.sequence[n])])}
-        yield Logged(n, key, orjson.dumps(document))
+    log = WardLogWriter(ward(), CLINICAL.registry, SEED)
+    return (LoggedRecord(n, key, value) for n, (key, value) in enumerate(log.values(sent)))
 
 
 def said(sent: Records) -> list[tuple[Condition, list[Alert]]]:

@@ -1,25 +1,32 @@
 """A worker whose processors only count, for tests that kill it: `counting_worker.py BOOTSTRAP [setting=value ...]`.
 
-It is the product's own worker in everything but the two processors.
+It is the product's own worker in everything but the two processors. With `stop_raises=NAME` that exception comes out of
+Faust's stop, once everything is checkpointed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 import sys
 from collections.abc import Sequence
 
 import orjson
+from aiokafka.errors import KafkaConnectionError
 
 from contracts.metrics import ProcessMetrics
 from deploy.configuration import load_configuration
 from deploy.process import configure_logging, run
 from stream.processor import Block, OutputRecord, SourceRecord
+from stream.transport import Consumer, Transport
 from stream.worker import EXIT_KAFKA, WorkerProcess, start_again, worker_stages
 
 ROW = struct.Struct("<32sqq")
 ROWS = 64
+STOP_RAISES: dict[str, type[BaseException]] = {
+    error.__name__: error for error in (asyncio.CancelledError, RuntimeError, KafkaConnectionError)
+}
 
 
 class CountingProcessor:
@@ -43,6 +50,8 @@ class CountingProcessor:
                 continue
             if record.value == b"bug":
                 raise ValueError("a bug in the processor")
+            if record.value == b"cancelled":
+                raise asyncio.CancelledError("cancelled by nobody")
             index = self._index.get(record.key)
             if index is None:
                 index = self._index[record.key] = len(self._rows)
@@ -95,9 +104,22 @@ def counts_of(payload: bytes) -> dict[bytes, int]:
     return {key.rstrip(b"\0"): count for key, count, _ in ROW.iter_unpack(payload)}
 
 
+def raise_at_stop(error: type[BaseException]) -> None:
+    """Let Faust's stop end as it does when a crash has ended the consumer's thread under it."""
+
+    class Stumbling(Consumer):
+        async def wait_empty(self) -> None:
+            await super().wait_empty()
+            raise error("stumbled while stopping")
+
+    Transport.Consumer = Stumbling
+
+
 def main() -> int:
     bootstrap, *settings = sys.argv[1:]
     overrides = {"kafka.bootstrap": bootstrap} | dict(setting.split("=", 1) for setting in settings)
+    if (stop_raises := overrides.pop("stop_raises", None)) is not None:
+        raise_at_stop(STOP_RAISES[stop_raises])
     configuration = load_configuration(overrides=overrides)
     configure_logging("counting-worker", os.environ.get("LOG", "WARNING"))
     stages = worker_stages(

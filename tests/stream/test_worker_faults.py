@@ -12,7 +12,7 @@ import pytest
 
 from contracts import topics
 from stream.liveness import EXIT_FROZEN
-from stream.worker import EXIT_FAILED
+from stream.worker import EXIT_FAILED, EXIT_UNCLEAN
 
 pytestmark = pytest.mark.kafka
 
@@ -33,13 +33,13 @@ async def all_announced(ward: Any, records: int = RECORDS) -> None:
     assert announced == {key: set(range(10, count + 1, 10)) for key, count in expected(records).items()}
 
 
-async def ended(worker: Any, timeout_s: float = 20.0) -> int:
+async def ends(workers: Any, worker: Any, status: int, timeout_s: float = 20.0) -> None:
+    """Wait until the worker ends with this exit status; its log is the message where it does not."""
     deadline = time.monotonic() + timeout_s
     while worker.poll() is None:
-        assert time.monotonic() < deadline, "the worker did not end"
+        assert time.monotonic() < deadline, f"the worker did not end\n{workers.text_of(worker)}"
         await asyncio.sleep(0.02)
-    status: int = worker.returncode
-    return status
+    assert worker.returncode == status, workers.text_of(worker)
 
 
 async def test_counts_are_exact_after_kill_9_at_random_points(ward: Any, workers: Any) -> None:
@@ -57,7 +57,7 @@ async def test_counts_are_exact_after_kill_9_at_random_points(ward: Any, workers
     await owning(ward, workers, worker)
     assert await ward.until_total(RECORDS) == expected()
     worker.terminate()
-    assert await ended(worker) == 0
+    await ends(workers, worker, 0)
     await all_announced(ward)
 
 
@@ -73,7 +73,7 @@ async def test_a_worker_told_to_end_commits_everything_and_ends_quickly(ward: An
     assert await ward.counts() == {}
     asked = time.monotonic()
     worker.send_signal(signal.SIGTERM)
-    assert await ended(worker) == 0
+    await ends(workers, worker, 0)
     assert time.monotonic() - asked < 5.0
     assert await ward.counts() == expected(5000)
     assert sum(offset or 0 for offset in await ward.committed(topics.TELEMETRY)) == 5000
@@ -90,7 +90,7 @@ async def test_a_frozen_worker_leaves_when_thawed_and_does_no_harm(ward: Any, wo
     counts = await ward.until_total(RECORDS)
     assert counts == expected()
     frozen.send_signal(signal.SIGCONT)
-    assert await ended(frozen) == EXIT_FROZEN
+    await ends(workers, frozen, EXIT_FROZEN)
     assert "frozen" in workers.text_of(frozen)
     await ward.produce(200, KEYS, first=RECORDS)
     assert await ward.until_total(RECORDS + 200) == expected(RECORDS + 200)
@@ -105,14 +105,14 @@ async def test_workers_that_come_and_go_share_the_partitions(ward: Any, workers:
     second = workers.start()
     await owning(ward, workers, second)
     first.terminate()
-    assert await ended(first) == 0
+    await ends(workers, first, 0)
     third = workers.start()
     await owning(ward, workers, third)
     second.kill()
     await producing
     assert await ward.until_total(RECORDS) == expected()
     third.terminate()
-    assert await ended(third) == 0
+    await ends(workers, third, 0)
     await all_announced(ward)
 
 
@@ -137,7 +137,7 @@ async def test_a_block_that_a_dead_worker_wrote_late_is_repaired(ward: Any, work
     await ward.produce(3000, KEYS, first=3000)
     await ward.until_total(6000)
     worker.terminate()
-    assert await ended(worker) == 0
+    await ends(workers, worker, 0)
     for key, value in late.items():
         await ward.write(topics.TWIN_CHANGELOG, key, value, int(key.split(b"/")[0]))
     assert sum((await ward.counts()).values()) == 3000
@@ -150,12 +150,41 @@ async def test_an_error_in_a_processor_ends_the_worker_and_skips_nothing(ward: A
     worker = workers.start()
     await ward.until_total(1000)
     await ward.write(topics.TELEMETRY, b"patient-0000", b"bug")
-    assert await ended(worker) == EXIT_FAILED
+    await ends(workers, worker, EXIT_FAILED)
     assert "a bug in the processor" in workers.text_of(worker)
     await ward.produce(100, KEYS, first=1000)
     again = workers.start()
-    assert await ended(again) == EXIT_FAILED
+    await ends(workers, again, EXIT_FAILED)
     assert sum(offset or 0 for offset in await ward.committed(topics.TELEMETRY)) < 1101
+
+
+@pytest.mark.parametrize("second", ["CancelledError", "RuntimeError", "KafkaConnectionError"])
+async def test_what_goes_wrong_at_the_end_does_not_hide_the_failure(ward: Any, workers: Any, second: str) -> None:
+    await ward.write(topics.TELEMETRY, b"patient-0000", b"bug")
+    worker = workers.start(f"stop_raises={second}")
+    await ends(workers, worker, EXIT_FAILED)
+    said = workers.text_of(worker)
+    assert "a bug in the processor" in said
+    assert f"{second}: stumbled while stopping" in said, "the second error has its traceback in the log"
+
+
+async def test_a_cancellation_that_nobody_asked_for_ends_the_worker(ward: Any, workers: Any) -> None:
+    await ward.write(topics.TELEMETRY, b"patient-0000", b"cancelled")
+    worker = workers.start()
+    await ends(workers, worker, EXIT_FAILED)
+    assert "cancelled by nobody" in workers.text_of(worker)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [("CancelledError", EXIT_UNCLEAN), ("RuntimeError", EXIT_FAILED), ("KafkaConnectionError", EXIT_UNCLEAN)],
+)
+async def test_an_end_that_fails_is_no_clean_end(ward: Any, workers: Any, error: str, status: int) -> None:
+    worker = workers.start(f"stop_raises={error}")
+    await owning(ward, workers, worker)
+    worker.terminate()
+    await ends(workers, worker, status)
+    assert "stumbled while stopping" in workers.text_of(worker)
 
 
 async def test_ticks_are_written_to_every_partition(ward: Any, workers: Any) -> None:

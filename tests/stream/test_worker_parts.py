@@ -13,12 +13,16 @@ import pytest
 from contracts import topics
 from contracts.command import Acknowledge, Admit, Bind, Unbind
 from contracts.condition import Alert
+from contracts.configuration import Worker
+from contracts.metrics import ProcessMetrics
 from contracts.quarantine import Quarantined, Reason, encode_raw
 from contracts.reading import DeviceStatus, LoggedCommand
 from ingest.bindings import BindingTable
+from stream.agents import Agents
 from stream.health import Health
 from stream.ledger import DeliveryError, Source, WriteLedger
 from stream.liveness import FreezeGuard
+from stream.observe import Observer
 from stream.processor import OutputRecord
 from stream.releaser import WaitingReadings
 from stream.router import RouterProcessor
@@ -82,6 +86,16 @@ async def test_a_write_that_is_never_answered_stops_the_checkpoint() -> None:
     ledger.add(SOURCE, 1, "conditions", asyncio.get_running_loop().create_future())
     with pytest.raises(DeliveryError, match="not delivered within"):
         await ledger.delivered(SOURCE, 0.05)
+
+
+def test_nothing_is_committed_after_a_failure() -> None:
+    told: list[BaseException] = []
+    agents = Agents([], Worker(), Observer(ProcessMetrics()), FreezeGuard(60.0), told.append)
+    assert agents.may_commit(SOURCE, 5)
+    bug = ValueError("a bug")
+    agents.fail(bug)
+    assert not agents.may_commit(SOURCE, 5)
+    assert told == [bug]
 
 
 def test_a_process_that_did_not_run_for_a_while_notices() -> None:
