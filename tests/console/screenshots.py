@@ -391,6 +391,9 @@ async def make(folder: Path, *, every: bool) -> None:
                 for title in ("Evidence", "Who did what"):
                     await page.locator("#active .alert-card").first.locator("summary", has_text=title).click()
                 await page.locator("#active").screenshot(path=folder / "console-evidence.png", animations="disabled")
+                japanese = await browser.new_page(locale="ja-JP", viewport={"width": 1440, "height": 900})
+                await photograph(japanese, f"{console.url}/patients/{SICK}", folder / "console-patient-ja.png")
+                await photograph(japanese, f"{console.url}/inbox", folder / "console-inbox-ja.png")
                 narrow = await browser.new_page(viewport={"width": 360, "height": 780})
                 await photograph(narrow, console.url, folder / "console-ward-narrow.png")
                 await photograph(narrow, f"{console.url}/patients/{SICK}", folder / "console-patient-narrow.png")

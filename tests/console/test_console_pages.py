@@ -121,6 +121,11 @@ async def test_the_inbox_puts_the_most_urgent_first_filters_acts_and_opens_by_ke
     await rows.first.focus()
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/patients/p-2")
+    await expect(page.locator("#active .alert-card .signal")).to_be_visible()
+    await console.stop()
+    await expect(page.locator("#banner")).to_contain_text("Connection lost.")
+    await page.get_by_role("button", name="Acknowledge").click()
+    await expect(page.locator(".act-refused")).to_have_text("Not done: the console does not answer")
 
 
 @pytest.mark.kafka

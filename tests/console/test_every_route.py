@@ -39,6 +39,8 @@ AUDIT = frozenset({"auditor"})
 
 MAY = {
     "GET /": WARD,
+    "GET /inbox": WARD,
+    "GET /on-call": WARD,
     "GET /patients/{patient}": WARD,
     "GET /audit": AUDIT,
     "GET /events": WARD,

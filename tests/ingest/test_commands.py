@@ -120,6 +120,7 @@ def console_in(folder: Path) -> Console:
 
 @pytest.fixture
 def configuration(kafka: ScratchKafka, tmp_path: Path) -> Iterator[Configuration]:
+    asyncio.run(kafka.wipe())  # the console's tests leave commands
     base = asyncio.run(kafka.create())
     yield msgspec.structs.replace(
         base,
