@@ -213,8 +213,12 @@ def _rename(signals: PatientSignals, alert: Alert, now: float, rules: RuleSet) -
         return signals, []
     if "rename" not in TABLE[signal.state, "condition_renamed", signal.latching].effects:
         return signals, []
-    renamed = _remember(signals, alert.id, msgspec.structs.replace(signal, former=former))
-    renamed = _remember(renamed, former, msgspec.structs.replace(signal, state="inactive"))
+    before = signals.ended.get(alert.id)
+    counted = signal.sequence if before is None else max(signal.sequence, before.sequence)
+    renamed = _remember(signals, alert.id, msgspec.structs.replace(signal, former=former, sequence=counted))
+    # What is left under the former id only goes on counting: the alarm, its times with it, is the other's now.
+    left = msgspec.structs.replace(signal, state="inactive", former="", announced_t=None, answered_t=None)
+    renamed = _remember(renamed, former, left)
     return _happen(renamed, alert.patient, alert.id, "condition_renamed", now, rules)
 
 
@@ -230,7 +234,8 @@ def _meant(signals: PatientSignals, command: AlertCommand) -> list[str]:
     renamed = [alert_id for alert_id, signal in signals.standing.items() if signal.former == command.alert]
     if renamed:
         return renamed
-    return [command.alert] if command.alert in signals.ended else []
+    ended = [alert_id for alert_id, signal in signals.ended.items() if command.alert in {alert_id, signal.former}]
+    return ended[-1:]
 
 
 def _until(command: AlertCommand, signal: Signal, now: float) -> float | None:

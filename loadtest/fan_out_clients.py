@@ -20,6 +20,7 @@ import orjson
 import uvloop
 
 from alerts.console.access import COOKIE
+from loadtest.sse import http_get
 
 SSE_ALERT = re.compile(rb'event: alert\nid: [^\n]*\ndata: \{"id":"([0-9a-f]+)"')
 MQTT_ALERT = re.compile(rb'"id":"([0-9a-f]{16})"')
@@ -94,9 +95,8 @@ class MqttClient(Client):
 
 
 def sse_request(plan: Plan, number: int) -> bytes:
-    """HTTP/1.0, so that the answer comes as it is and not in chunks."""
-    headers = f"Host: 127.0.0.1:{plan.console_port}\r\nCookie: {COOKIE}={plan.session}-{number}\r\n"
-    return f"GET /events HTTP/1.0\r\n{headers}\r\n".encode()
+    """A subscriber's stream, with its own session."""
+    return http_get("127.0.0.1", plan.console_port, "/events", Cookie=f"{COOKIE}={plan.session}-{number}")
 
 
 def mqtt_request(name: str, topic: str) -> bytes:

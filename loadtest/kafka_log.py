@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from loadtest.replay_output import KeyedValue
 from stream.checkpoint import ChangelogError, parse_value
@@ -68,6 +70,37 @@ async def end_offsets(bootstrap: str, topics: Sequence[str]) -> dict[tuple[str, 
     finally:
         await consumer.stop()
     return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
+
+
+async def next_record(
+    bootstrap: str,
+    topics: Sequence[str],
+    wanted: Callable[[Any], bool],
+    timeout_s: float,
+    listening: Callable[[], None] = lambda: None,
+) -> Any | None:
+    """The first new record of the topics that is `wanted`; None if none comes in time, or Kafka does not answer.
+    `listening` is called once whatever is written from then on will be seen."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, enable_auto_commit=False, fetch_max_wait_ms=50, request_timeout_ms=5000
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            await consumer.start()
+            ends = await end_offsets(bootstrap, topics)
+            consumer.assign([TopicPartition(*place) for place in ends])
+            for place, offset in ends.items():
+                consumer.seek(TopicPartition(*place), offset)
+            listening()
+            async for record in consumer:
+                if wanted(record):
+                    return record
+    except (TimeoutError, KafkaError):
+        return None
+    finally:
+        with contextlib.suppress(KafkaError):
+            await consumer.stop()
+    return None
 
 
 async def committed_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:

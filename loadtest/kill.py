@@ -14,7 +14,6 @@ stands in Kafka: a checkpoint that was not closed when the process died; a readi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections import Counter, defaultdict
@@ -25,7 +24,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from contracts import topics
 from contracts.command import Bind
@@ -33,7 +31,7 @@ from contracts.configuration import Configuration
 from contracts.quarantine import Quarantined
 from contracts.reading import Tick
 from deploy.children import wait_until
-from loadtest.kafka_log import checkpoint_of_block, end_offsets, keyed_values, read_topic
+from loadtest.kafka_log import checkpoint_of_block, end_offsets, keyed_values, next_record, read_topic
 from loadtest.kill_plan import Blow, KillPlan, plan_blows, stream_plan
 from loadtest.processes import Child, ChildError
 from loadtest.publisher import Publisher
@@ -317,30 +315,16 @@ class _Run:
     async def _await_moment(self, watched: list[str], *, blocks: bool) -> tuple[str, int, int, int] | None:
         """Wait for the first new record of the topics (with `blocks`, the first block of a checkpoint); returns
         (topic, partition, offset, checkpoint), None if none came in time."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap, enable_auto_commit=False, fetch_max_wait_ms=50, request_timeout_ms=5000
-        )
-        try:
-            async with asyncio.timeout(AIM_TIMEOUT_S):
-                await consumer.start()
-                ends = await end_offsets(self.bootstrap, watched)
-                consumer.assign([TopicPartition(*place) for place in ends])
-                for place, offset in ends.items():
-                    consumer.seek(TopicPartition(*place), offset)
-                self.burst.set()
-                async for record in consumer:
-                    checkpoint = checkpoint_of_block(record)
-                    if not blocks and record.key is not None:
-                        return record.topic, record.partition, record.offset, -1
-                    if blocks and checkpoint is not None:
-                        return record.topic, record.partition, record.offset, checkpoint
-        except (TimeoutError, KafkaError):
+
+        def wanted(record: Any) -> bool:
+            return checkpoint_of_block(record) is not None if blocks else record.key is not None
+
+        record = await next_record(self.bootstrap, watched, wanted, AIM_TIMEOUT_S, self.burst.set)
+        self.burst.set()
+        if record is None:
             return None
-        finally:
-            self.burst.set()
-            with contextlib.suppress(KafkaError):
-                await consumer.stop()
-        return None
+        checkpoint = checkpoint_of_block(record) if blocks else -1
+        return record.topic, record.partition, record.offset, -1 if checkpoint is None else checkpoint
 
     # The end
 

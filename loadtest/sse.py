@@ -18,9 +18,15 @@ class Receipt(NamedTuple):
     alert: dict[str, Any]
 
 
+def http_get(host: str, port: int, path: str, **headers: str) -> bytes:
+    """A GET of the console. HTTP/1.0, so that the answer comes as it is and not in chunks."""
+    lines = [f"GET {path} HTTP/1.0", f"Host: {host}:{port}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 class AlertListener:
     """Listens on `/events` with a named token until cancelled and keeps every alert. `connected` is set once the stream
-    stands."""
+    stands; `run` again goes on behind the last event, as a browser does."""
 
     def __init__(self, host: str, port: int, token: str) -> None:
         self.host = host
@@ -28,23 +34,28 @@ class AlertListener:
         self._token = token
         self.receipts: list[Receipt] = []
         self.connected = asyncio.Event()
+        self._last_id = ""
 
     async def run(self) -> None:
         """Read the stream to its end; raises `OSError` where it cannot be opened or breaks."""
         reader, writer = await asyncio.open_connection(self.host, self.port, limit=LINE_LIMIT)
         try:
-            # HTTP/1.0, so that the answer comes as it is and not in chunks.
-            headers = f"Host: {self.host}:{self.port}\r\nAuthorization: Bearer {self._token}\r\n"
-            writer.write(f"GET /events?only=alerts HTTP/1.0\r\n{headers}\r\n".encode())
+            headers = {"Authorization": f"Bearer {self._token}"}
+            headers |= {"Last-Event-ID": self._last_id} if self._last_id else {}
+            writer.write(http_get(self.host, self.port, "/events?only=alerts", **headers))
             status = await reader.readline()
             if b" 200 " not in status:
                 raise OSError(f"the console answered {status.decode(errors='replace').strip()!r}")
-            kind = b""
+            kind, event_id = b"", ""
             while line := await reader.readline():
                 if line.startswith(b"event: "):
                     kind = line[7:].strip()
                     if kind == b"reset":
                         self.connected.set()
+                elif line.startswith(b"id: "):
+                    event_id = line[4:].decode().strip()
+                elif not line.strip() and event_id:
+                    self._last_id, event_id = event_id, ""
                 elif line.startswith(b"data: ") and kind == b"alert":
                     self.receipts.append(Receipt(time.time(), orjson.loads(line[6:])))
         finally:

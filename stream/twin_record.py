@@ -11,8 +11,17 @@ from contracts.identity import condition_identity, identity_text
 from stream.evidence import UNSIGNED, missing_inputs
 from twin_state import constants as c
 from twin_state.batch import Float, Int
-from twin_state.columns import CLOCK, FENCE, LAST_READING, LAST_RECEIVED, SILENT_SINCE
-from twin_state.conditions import PRESENT
+from twin_state.columns import (
+    ANNOUNCED_COUNT,
+    ANNOUNCED_OPENED_BY,
+    ANNOUNCED_RULE,
+    CLOCK,
+    FENCE,
+    LAST_READING,
+    LAST_RECEIVED,
+    SILENT_SINCE,
+)
+from twin_state.conditions import PENDING, PRESENT
 from twin_state.configuration import TwinConfiguration
 from twin_state.models import news2, patient
 from twin_state.rules import LIMITS
@@ -45,6 +54,7 @@ class TwinWriter:
         settled = self._view(name, s.settled[row], s.settled_identities[row], {})
         document.update(settled)
         live = self._view(name, s.live[row], s.live_identities[row], settled["signals"])
+        live["conditions"] += self._told_by_ticks(name, store, row)
         silent = float(s.row_time[row, SILENT_SINCE])
         rule = self._configuration.constants.silence_rule
         if silent > 0.0 and rule >= 0:
@@ -144,6 +154,26 @@ class TwinWriter:
             for n, rule in enumerate(self._configuration.rules)
             if f[phase + n] >= PRESENT
         ]
+
+    def _told_by_ticks(self, name: str, store: Store, row: int) -> list[dict[str, Any]]:
+        """Conditions whose delay ran out on a tick: they stand as notices, and not in the live row before a reading."""
+        s = store.columns
+        at = self._places
+        f, i = s.live[row], s.live_identities[row]
+        told = []
+        for n in range(s.row_number[row, ANNOUNCED_COUNT]):
+            rule, opened_by = (int(number) for number in s.announced[row, n, [ANNOUNCED_RULE, ANNOUNCED_OPENED_BY]])
+            if f[at["rules", "phase"] + rule] == PENDING and i[at["rules", "opened_by"] + rule] == opened_by:
+                spec = self._configuration.rules[rule]
+                told.append(
+                    {
+                        "rule": spec.id,
+                        "priority": spec.priority,
+                        "onset_t": float(s.announced_t[row, n]),
+                        "id": condition_identity(name, spec.id, opened_by & UNSIGNED),
+                    }
+                )
+        return told
 
 
 def canonical_twin(record: dict[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ from twin_state.columns import (
     ANNOUNCED_OPENED_BY,
     ANNOUNCED_RULE,
     ANNOUNCED_SEEN,
+    DIRTY,
     Columns,
 )
 from twin_state.compiled import compiled, inlined
@@ -29,7 +30,10 @@ ABSENT, PENDING, PRESENT, CLEARING = 0.0, 1.0, 2.0, 3.0
 FOLD_SETTLED, FOLD_LIVE, FOLD_AGAIN, FOLD_SILENT, FOLD_TICK = range(5)
 """Why a row moves: a reading settles; a reading goes into the live row as it came; all of the buffer goes into the live
 row once more because a reading came out of order; a live row is rebuilt after a restart, when everything has been said
-already; or a tick lets a delay run out, which ends no breach, because the readings may only be on their way."""
+already; or a tick lets a delay run out, which ends no breach, because the readings may only be on their way.
+
+A tick tells, and changes nothing in the row: what it told stands among the notices, which a checkpoint has. So a live
+row follows from readings and notices alone, and is the same after a restart as without one."""
 
 FILLED = 15
 """Place in `Columns.counters` of the number of transitions written so far."""
@@ -147,7 +151,9 @@ def _onset(
         return
     if at >= 0:
         s.announced[row, at, ANNOUNCED_SEEN] = 1
-        s.announced_t[row, at] = t
+        if s.announced_t[row, at] != t:
+            s.announced_t[row, at] = t
+            s.row_number[row, DIRTY] = 1
         return
     if fold == FOLD_AGAIN:
         # Whether this is a new notice or an earlier one amended is known only once the whole buffer is folded.
@@ -361,9 +367,10 @@ def advance(
             value = channel_value(k, f, channel)
             opened_by = i[k.models[c.RULES, c.IDENTITY_BASE] + rule]
             if phase == PENDING:
-                f[phase_at + rule] = PRESENT
-                f[phase_at + 2 * k.rules + rule] = due
-                f[phase_at + 3 * k.rules + rule] = value
+                if fold != FOLD_TICK:
+                    f[phase_at + rule] = PRESENT
+                    f[phase_at + 2 * k.rules + rule] = due
+                    f[phase_at + 3 * k.rules + rule] = value
                 _onset(s, out, row, rule, due, opened_by, value, threshold, personal, record, f, i, fold)
             else:
                 f[phase_at + rule] = ABSENT

@@ -133,6 +133,8 @@ class Streams:
             yield f"retry: {RETRY_MS}\n\n".encode() + self._status()
             cursor = _Cursor(self, patient, rows=rows, lens=lens)
             while not self._over(gone) and not self.source.loaded:
+                # Else one batch of what is being loaded would let this run round for ever, and nothing else at all.
+                wake.clear()
                 await _wait(wake, STATUS_INTERVAL_S)
                 yield self._status()
             opening, replayed = cursor.open(last_id)

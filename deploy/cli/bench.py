@@ -68,6 +68,31 @@ def alerts(
 
 
 @app.command()
+def alert_kills(
+    kills: Annotated[
+        int, typer.Option(min=0, help="kill -9 of worker, delivery, escalator, console and each receiver in turn.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="Draws the feed and the times of the kills.")] = 1,
+    patients: Annotated[int, typer.Option(min=1)] = 24,
+    duration: Annotated[float, typer.Option(min=300.0, help="Event time of the feed, s.")] = 900.0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else on standard output.")] = False,  # noqa: ARG001 - the result is JSON either way
+    report: Report = None,
+) -> None:
+    """Kill whoever makes, delivers and receives alerts; compare journal and notifications with an undisturbed run's."""
+    from deploy.configuration import load_configuration
+    from deploy.process import configure_logging
+    from loadtest.alert_kill import run_alert_kills
+    from loadtest.alert_kill_feed import AlertKillPlan
+
+    configure_logging("bench", "WARNING")
+    plan = AlertKillPlan(kills=kills, seed=seed, patients=patients, duration_s=duration)
+    result = run_alert_kills(load_configuration(), plan, lambda text: typer.echo(text, err=True))
+    _show(result, report)
+    if not result["passed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def fuzz(
     payloads: Annotated[int, typer.Option(min=1, help="Payloads.")] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same payloads.")] = 1,

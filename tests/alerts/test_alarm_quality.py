@@ -136,6 +136,19 @@ def test_settling_may_give_an_alarm_another_id() -> None:
     assert (found.id, found.announced_t, found.answered_t, found.useful) == ("b", 10.0, 12.0, True)
 
 
+def test_what_is_done_too_late_about_a_notice_with_another_id_is_no_further_alarm() -> None:
+    (found,) = alarms_of(
+        journal(
+            (10.0, alert(10.0, stage="provisional")),
+            (15.0, alert(9.0, alert_id="b", announced="a")),
+            (90.0, alert(90.0, "cleared", "b")),
+            (95.0, acknowledge("c1")),
+            (96.0, vote("c2", "nurse-1", useful=False)),
+        )
+    )
+    assert (found.id, found.announced_t, found.answered_t, found.useful) == ("b", 10.0, None, False)
+
+
 def test_an_alarm_from_before_the_journal_begins_is_known_by_what_is_said_of_it_since() -> None:
     written = journal((10.0, alert(10.0)), (50.0, acknowledge("c1")), (90.0, alert(90.0, "cleared")))
     (found,) = alarms_of(written[1:])

@@ -395,6 +395,28 @@ def test_what_was_done_about_a_notice_holds_for_the_settled_alert_of_another_id(
     assert set(signals.standing) == {"b"}
 
 
+def test_an_alert_that_comes_back_in_a_notices_place_goes_on_counting_and_is_still_known_by_the_notices_id() -> None:
+    _, written = fold(
+        [
+            (1.0, alert(alert_id="b")),
+            (2.0, alert("clear", alert_id="b")),
+            (3.0, alert(alert_id="b")),
+            (4.0, alert("clear", alert_id="b")),
+            (5.0, alert(stage="provisional")),
+            (6.0, alert(alert_id="b", announced="a")),
+            (7.0, alert("clear", alert_id="b")),
+            (8.0, acknowledge("c1", "a")),
+        ]
+    )
+    assert [(one.id, one.event, one.sequence) for one in written[4:]] == [
+        ("a", "condition_onset", 1),
+        ("b", "condition_renamed", 5),
+        ("b", "condition_cleared", 6),
+        ("b", "acknowledge", 7),
+    ]
+    assert written[-1].effects == ("refuse",)
+
+
 def test_what_people_think_of_an_alert_is_journalled_and_changes_nothing_about_it() -> None:
     held: Log = [(1.0, alert()), (2.0, acknowledge())]
     before, _ = fold(held)
@@ -512,7 +534,7 @@ def test_numbers_rise_by_one_and_time_never_goes_back(steps: Log) -> None:
     _, written = fold(steps)
     newest: dict[str, int] = {}
     for one in written:
-        assert one.sequence == newest.get(one.replaces or one.id, 0) + 1
+        assert one.sequence == max(newest.get(name, 0) for name in (one.id, one.replaces)) + 1
         newest[one.id] = one.sequence
     assert [one.t for one in written] == sorted(one.t for one in written)
 

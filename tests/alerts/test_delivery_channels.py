@@ -40,6 +40,15 @@ from contracts.metrics import ProcessMetrics
 from contracts.receipt import Receipt
 from deploy.children import free_ports
 from deploy.mqtt.mosquitto import MosquittoBroker
+from loadtest.receivers import (
+    Mailbox,
+    Reply,
+    Request,
+    acknowledgement,
+    http_receiver,
+    mllp_receiver,
+    smtp_receiver,
+)
 from tests.alerts.delivery_harness import (
     alert,
     committed,
@@ -53,18 +62,8 @@ from tests.alerts.delivery_harness import (
     value_of,
 )
 from tests.alerts.delivery_harness import read_receipts as read
-from tests.alerts.receivers import (
-    Mailbox,
-    Reply,
-    Request,
-    acknowledgement,
-    http_receiver,
-    mllp_receiver,
-    smtp_receiver,
-)
 
 SECRET = "a secret of some length"
-RECEIVERS = Path(__file__).parent / "receivers.py"
 
 pytestmark = pytest.mark.kafka
 
@@ -417,7 +416,7 @@ async def test_two_deliverers_share_the_partitions_and_lose_nothing(without_mqtt
 
 @contextlib.contextmanager
 def receiver_process(channel: str, port: int, file: Path) -> Any:
-    process = subprocess.Popen([sys.executable, str(RECEIVERS), channel, str(port), str(file)])
+    process = subprocess.Popen([sys.executable, "-m", "loadtest.receivers", channel, str(port), str(file)])
     try:
         yield process
     finally:

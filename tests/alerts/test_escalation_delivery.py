@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal as signals
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,8 +25,8 @@ from contracts.command import TakeRole
 from contracts.configuration import Configuration, EscalationChain, EscalationStep, Watch, WebhookSubscription
 from contracts.topics import ALERTS, CALLS, HEARTBEATS, JOURNAL, ON_CALL
 from deploy.mqtt.mosquitto import MosquittoBroker
+from loadtest.receivers import Reply, Request, http_receiver
 from tests.alerts.delivery_harness import alert, deliver_process, delivering, metric, produce, until, value_of
-from tests.alerts.receivers import Reply, Request, http_receiver
 from tests.alerts.test_escalation import ACKNOWLEDGED, ANNOUNCED, ESCALATED, hook
 
 pytestmark = pytest.mark.kafka
@@ -172,7 +173,8 @@ async def test_kill_9_loses_no_call_and_makes_none_twice(without_mqtt: Configura
 
 @pytest.mark.mqtt
 async def test_who_is_lost_is_missed_until_they_are_back(configuration: Configuration, mqtt: MosquittoBroker) -> None:
-    async with phones(["paging"], {"paging": Reply(503)}) as people:
+    replies = {"paging": Reply(503)}
+    async with phones(["paging"], replies) as people:
         configuration = msgspec.structs.replace(
             configuration,
             subscriptions=[msgspec.structs.replace(subscription(people, "paging"), only_escalated=False)],
@@ -199,3 +201,48 @@ async def test_who_is_lost_is_missed_until_they_are_back(configuration: Configur
             assert alarms(told, "console-lost")[:2] == ["onset", "clear"]
             assert {one["patient"] for one in told if one["rule"] != "spo2-below-85"} == {""}
             assert alarms(told, "subscriber-lost").count("onset") == 2
+            replies["paging"] = Reply()
+            await until(lambda: not lost("subscriber", "paging"))
+
+
+@pytest.mark.mqtt
+async def test_a_subscriber_that_is_killed_is_missed_by_its_last_will(
+    configuration: Configuration, mqtt: MosquittoBroker
+) -> None:
+    """Its connection breaks without a word, and the broker says so."""
+    watch = msgspec.structs.replace(Watch(subscribers=["gateway"]), lost_after_s=1.0)
+    configuration = msgspec.structs.replace(configuration, watch=watch)
+    presence = presence_topic(configuration.site, "gateway")
+    expected: list[str] = []
+
+    async def told() -> None:
+        await read(configuration, ALERTS, lambda found: alarms(found, "subscriber-lost") == expected)
+
+    async with delivering(configuration):
+        for _ in range(2):
+            expected.append("onset")
+            await told()
+            command = [sys.executable, "-c", GATEWAY, str(mqtt.port), presence]
+            gateway = await asyncio.create_subprocess_exec(*command)
+            try:
+                expected.append("clear")
+                await told()
+            finally:
+                gateway.kill()
+                await gateway.wait()
+        expected.append("onset")
+        await told()
+
+
+GATEWAY = """
+import sys, threading
+import paho.mqtt.client as paho
+port, topic = int(sys.argv[1]), sys.argv[2]
+client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+client.will_set(topic, b"offline", qos=1, retain=True)
+client.on_connect = lambda *_: client.publish(topic, b"online", qos=1, retain=True)
+client.connect("127.0.0.1", port)
+client.loop_start()
+threading.Event().wait()
+"""
+"""A paging gateway that says that it is there, and leaves a last will."""

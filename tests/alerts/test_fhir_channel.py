@@ -14,6 +14,7 @@ import pytest
 from alerts.delivery.fhir.events import EventNumbers
 from alerts.delivery.webhook.request import signature
 from contracts.configuration import Configuration, FhirSubscription
+from loadtest.receivers import Reply, Request, http_receiver
 from tests.alerts.delivery_harness import (
     alert,
     deliver_process,
@@ -24,7 +25,6 @@ from tests.alerts.delivery_harness import (
     until_committed,
     value_of,
 )
-from tests.alerts.receivers import Reply, Request, http_receiver
 
 SECRET = "a secret of some length"
 Kind = Literal["handshake", "heartbeat", "event-notification"]

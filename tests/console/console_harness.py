@@ -141,9 +141,10 @@ async def running_console(folder: Path, bootstrap: str, **options: Any) -> Async
         await console.kill()
 
 
-def signed_in_client(cookie: str = SESSION) -> httpx.AsyncClient:
+def signed_in_client(cookie: str = SESSION, *, base_url: str = "") -> httpx.AsyncClient:
     """An HTTP client with the session of `ACCOUNT`, or another, that asks as the console's pages do."""
-    return httpx.AsyncClient(timeout=20, cookies={COOKIE: cookie}, headers={"Sec-Fetch-Site": "same-origin"})
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    return httpx.AsyncClient(base_url=base_url, timeout=20, cookies={COOKIE: cookie}, headers=headers)
 
 
 class SignedIn:

@@ -235,6 +235,29 @@ async def test_open_streams_are_counted_and_end_when_the_console_stops() -> None
     assert metrics.registry.get_sample_value("biotwin_console_clients") == 0
 
 
+async def test_a_client_that_comes_while_the_console_loads_waits_and_keeps_nobody_from_loading() -> None:
+    class Loading:
+        up = True
+        loaded = False
+
+    source = Loading()
+    streams = Streams(Ward(), source, ProcessMetrics())
+    stream = streams.events()
+    await anext(stream)
+    coming = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0)
+    streams.changed()  # a batch of what is loaded
+    assert b"event: status" in await coming
+    coming = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0.1)
+    assert not coming.done()
+    source.loaded = True
+    streams.changed()
+    assert b"event: status" in await coming
+    assert b"event: reset" in await anext(stream)
+    await stream.aclose()
+
+
 async def test_a_client_that_takes_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "SEND_TIMEOUT_S", 0.05)
     streams = streams_of(Ward())

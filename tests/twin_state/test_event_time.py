@@ -9,7 +9,18 @@ import orjson
 import pytest
 
 from contracts.identity import condition_identity, identity_text, reading_identity, session_identity, source_identity
-from tests.twin_state.conftest import START, Outcome, command, every, logged, make_processor, reading, tick
+from tests.twin_state.conftest import (
+    START,
+    Outcome,
+    command,
+    every,
+    logged,
+    make_processor,
+    read_outputs,
+    reading,
+    run_log,
+    tick,
+)
 
 Run = Callable[..., Outcome]
 
@@ -76,6 +87,22 @@ def test_a_delay_runs_out_on_ticks_alone_and_the_readings_confirm_or_withdraw_it
     assert told(confirmed, LOW) == [("onset", "provisional", 10.0), ("onset", "settled", 10.0)]
     otherwise = run([*low, *ticks, *every(1, 6, 20, {"spo2": 97}, first_seq=6)])
     assert told(otherwise, LOW) == [("onset", "provisional", 10.0), ("withdrawn", "provisional", 10.0)]
+
+
+def test_a_notice_that_a_tick_gave_is_the_same_after_a_restart_at_any_point() -> None:
+    low = every(1, 0, 6, {"spo2": 80}, first_seq=0)
+    well_between = [reading(9, {"spo2": 97}, seq=6)]
+    again = every(1, 9.5, 30, {"spo2": 80}, first_seq=7)
+    records = logged([*low, *(tick(t) for t in range(6, 14)), *well_between, *again, tick(1e6, closing=True)])
+    whole = run_log(records).told(LOW)
+    assert whole[0] == ("onset", "provisional", 10.0, 10.0)
+    for cut in range(len(records)):
+        before, after = make_processor(), make_processor()
+        outputs = before.process(records[:cut], START)
+        for block in before.changed_blocks():
+            after.load_block(block.number, block.payload)
+        outputs += after.process(records[cut:], START)
+        assert read_outputs(outputs, {}).told(LOW) == whole, cut
 
 
 def test_ticks_end_no_alarm(run: Run) -> None:

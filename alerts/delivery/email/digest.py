@@ -26,11 +26,12 @@ def digest(notifications: Sequence[Notification], site: str, sender: str, to: Se
     keys = "\n".join(sorted(str(one.key) for one in ranked))
     message["Message-ID"] = f"<{blake2b(keys.encode(), digest_size=16).hexdigest()}@{site}.biotwin>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content("\n\n".join([WARNING, *map(_entry, ranked), WARNING]) + "\n")
+    message.set_content("\n\n".join([WARNING, *map(entry, ranked), WARNING]) + "\n")
     return message
 
 
-def _entry(notification: Notification) -> str:
+def entry(notification: Notification) -> str:
+    """What a mail says of one notification: three lines."""
     alert = notification.alert
     who = f"Patient {_line(alert.patient)}" if alert.patient else "The system"
     return (

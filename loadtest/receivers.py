@@ -1,7 +1,8 @@
-"""Receivers of alerts over HTTP, SMTP and MLLP, on loopback.
+"""Receivers of alerts over HTTP, SMTP, MLLP and MQTT, on loopback.
 
-As a program (`receivers.py CHANNEL PORT FILE`) one writes a line for each notification to the file before it
-acknowledges it, so that it can be killed at any point.
+As a program (`python -m loadtest.receivers CHANNEL PORT FILE`) one writes a line for each notification to the file
+before it acknowledges it, so that it can be killed at any point. Over MQTT, `mqtt:TOPIC` is the channel, the port that
+of the broker, and the session one that outlives the process. Mail needs aiosmtpd, which `make setup` installs.
 """
 
 from __future__ import annotations
@@ -9,15 +10,26 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiosmtpd.smtp import SMTP, Envelope
+import orjson
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from alerts.delivery.mllp.framing import frame, read_frame
+
+if TYPE_CHECKING:
+    from aiosmtpd.smtp import Envelope
+
+MQTT_SESSION_S = 3600
+"""How long the broker keeps what comes while an MQTT receiver is away."""
 
 
 class Request(NamedTuple):
@@ -100,10 +112,31 @@ class Mailbox:
 @asynccontextmanager
 async def smtp_receiver(mailbox: Mailbox, port: int, **options: Any) -> AsyncIterator[None]:
     """An SMTP server on loopback; `options` are aiosmtpd's (tls_context, auth_required)."""
+    from aiosmtpd.smtp import SMTP  # noqa: PLC0415 - of what is installed for development only
+
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SMTP(mailbox, loop=loop, **options), "127.0.0.1", port)
     async with server:
         yield
+
+
+def subscribe(topic: str, port: int, write: Callable[[str], None]) -> None:
+    """Take messages of the topic at QoS 1 until killed, each acknowledged once it is written."""
+
+    def take(_client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        write(message.payload.decode())
+
+    def connected(client: paho.Client, *_: Any) -> None:
+        client.subscribe(topic, qos=1)
+
+    client = paho.Client(CallbackAPIVersion.VERSION2, "receiver", protocol=paho.MQTTv5)
+    client.on_message = take
+    client.on_connect = connected
+    kept = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    kept.SessionExpiryInterval = MQTT_SESSION_S
+    client.connect("127.0.0.1", port, clean_start=False, properties=kept)
+    client.loop_start()
+    threading.Event().wait()
 
 
 async def main(channel: str, port: int, file: Path) -> None:
@@ -125,9 +158,11 @@ async def main(channel: str, port: int, file: Path) -> None:
             await writer.drain()
 
         def mail(envelope: Envelope) -> None:
-            write((envelope.original_content or b"").decode().replace("\r\n", " "))
+            write(orjson.dumps((envelope.original_content or b"").decode()).decode())
 
-        if channel in {"webhook", "fhir"}:
+        if channel.startswith("mqtt:"):
+            await asyncio.to_thread(subscribe, channel.removeprefix("mqtt:"), port, write)
+        elif channel in {"webhook", "fhir"}:
             async with http_receiver(post, port):
                 await asyncio.Event().wait()
         elif channel == "mllp":
