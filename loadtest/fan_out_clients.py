@@ -19,8 +19,6 @@ import msgspec
 import orjson
 import uvloop
 
-from loadtest.sse import http_get
-
 SSE_ALERT = re.compile(rb'event: alert\nid: [^\n]*\ndata: \{"id":"([0-9a-f]+)"')
 MQTT_ALERT = re.compile(rb'"id":"([0-9a-f]{16})"')
 STALLED_BUFFER = 4096
@@ -91,6 +89,11 @@ class MqttClient(Client):
         self.rest = data
 
 
+def sse_request(port: int) -> bytes:
+    """HTTP/1.0, so that the answer comes as it is and not in chunks."""
+    return f"GET /events HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+
+
 def mqtt_request(name: str, topic: str) -> bytes:
     """CONNECT, and SUBSCRIBE at QoS 1."""
     head = b"\x00\x04MQTT\x04\x02\x00\x00" + len(name).to_bytes(2, "big") + name.encode()
@@ -121,13 +124,14 @@ def _stalled(port: int, request: bytes) -> socket.socket:
 async def main(plan: Plan) -> None:
     """Subscribe, listen until standard input ends, tell."""
     loop = asyncio.get_running_loop()
-    events = http_get("127.0.0.1", plan.console_port, "/events")
     requests = [mqtt_request(f"fan-out-{number}", plan.mqtt_topic) for number in range(plan.mqtt)]
-    silent = [_stalled(plan.console_port, events) for _ in range(plan.stalled)]
+    silent = [_stalled(plan.console_port, sse_request(plan.console_port)) for _ in range(plan.stalled)]
     silent += [_stalled(plan.mqtt_port, request) for request in requests[: plan.stalled]]
     found: dict[str, Receipts] = {"sse": [], "mqtt": []}
     reading: dict[str, Sequence[Client]] = {
-        "sse": [SseClient(events, found["sse"]) for _ in range(plan.subscribers - plan.stalled)],
+        "sse": [
+            SseClient(sse_request(plan.console_port), found["sse"]) for _ in range(plan.subscribers - plan.stalled)
+        ],
         "mqtt": [MqttClient(request, found["mqtt"]) for request in requests[plan.stalled :]],
     }
     for kind, port in (("sse", plan.console_port), ("mqtt", plan.mqtt_port)):

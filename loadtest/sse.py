@@ -18,12 +18,6 @@ class Receipt(NamedTuple):
     alert: dict[str, Any]
 
 
-def http_get(host: str, port: int, path: str, **headers: str) -> bytes:
-    """A GET of the console. HTTP/1.0, so that the answer comes as it is and not in chunks."""
-    lines = [f"GET {path} HTTP/1.0", f"Host: {host}:{port}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
-
-
 class AlertListener:
     """Listens on `/events` until cancelled and keeps every alert. `connected` is set once the stream stands; `run`
     again goes on behind the last event, as a browser does."""
@@ -39,8 +33,10 @@ class AlertListener:
         """Read the stream to its end; raises `OSError` where it cannot be opened or breaks."""
         reader, writer = await asyncio.open_connection(self.host, self.port, limit=LINE_LIMIT)
         try:
-            seen = {"Last-Event-ID": self._last_id} if self._last_id else {}
-            writer.write(http_get(self.host, self.port, "/events?only=alerts", **seen))
+            # HTTP/1.0, so that the answer comes as it is and not in chunks.
+            headers = f"Host: {self.host}:{self.port}\r\n"
+            seen = f"Last-Event-ID: {self._last_id}\r\n" if self._last_id else ""
+            writer.write(f"GET /events?only=alerts HTTP/1.0\r\n{headers}{seen}\r\n".encode())
             status = await reader.readline()
             if b" 200 " not in status:
                 raise OSError(f"the console answered {status.decode(errors='replace').strip()!r}")

@@ -123,9 +123,19 @@ async def running_console(folder: Path, bootstrap: str, **options: Any) -> Async
         await console.kill()
 
 
+HEADERS: dict[str, str] = {}
+"""What a client sends so that the console lets it look."""
+
+
 def http_client(console: Console) -> httpx.AsyncClient:
-    """A client of the console's HTTP interface, with whatever it asks callers for."""
-    return httpx.AsyncClient(base_url=console.url, timeout=20)
+    """A client of the console's HTTP interface."""
+    return httpx.AsyncClient(base_url=console.url, timeout=20, headers=HEADERS)
+
+
+def get_request(console: Console, path: str) -> bytes:
+    """The bytes of a GET, for a client that does not read; HTTP/1.0, so that the connection ends with the answer."""
+    headers = {"Host": console.url.removeprefix("http://"), **HEADERS}
+    return "\r\n".join([f"GET {path} HTTP/1.0", *(f"{n}: {v}" for n, v in headers.items()), "", ""]).encode()
 
 
 @asynccontextmanager

@@ -25,11 +25,11 @@ from contracts.topics import ALERT_RECEIPTS, ALERTS, CALLS, HEARTBEATS, ON_CALL
 from deploy.children import free_ports
 from deploy.kafka.scratch import ScratchKafka
 from loadtest.kafka_log import keyed_values
-from loadtest.sse import AlertListener, http_get
+from loadtest.sse import AlertListener
 from tests.alerts.delivery_harness import alert, delivering, metric, produce, value_of
 from tests.alerts.delivery_harness import until as wait_for
 from tests.alerts.test_escalation_delivery import alarms, read
-from tests.console.console_harness import Console, http_client, running_console, until
+from tests.console.console_harness import Console, get_request, http_client, running_console, until
 from tests.console.test_receipt_book import call, receipt
 
 pytestmark = pytest.mark.kafka
@@ -130,7 +130,7 @@ async def test_a_client_that_has_stopped_reading_holds_up_no_other(
         with socket.socket() as stalled:
             stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stalled.connect(("127.0.0.1", port))
-            stalled.sendall(http_get("127.0.0.1", port, "/events?station=3-west"))
+            stalled.sendall(get_request(console, "/events?station=3-west"))
             await asyncio.wait_for(listener.connected.wait(), 30)
             values = [(b"p1", value_of(msgspec.structs.replace(alert(n), message=padding))) for n in range(count)]
             began = time.monotonic()
