@@ -21,10 +21,11 @@ from contracts.command import HandOverRole, ReleaseRole, RoleCommand, TakeRole
 from contracts.condition import to_builtins
 from contracts.configuration import Configuration, Deliver, Ingest, Watch, WebhookSubscription
 from contracts.metrics import ProcessMetrics
-from contracts.topics import ALERT_RECEIPTS, ALERTS, CALLS, ON_CALL
+from contracts.topics import ALERT_RECEIPTS, ALERTS, CALLS, HEARTBEATS, ON_CALL
 from deploy.children import free_ports
 from deploy.kafka.scratch import ScratchKafka
-from loadtest.sse import AlertListener, http_get
+from loadtest.kafka_log import keyed_values
+from loadtest.sse import AlertListener
 from tests.alerts.delivery_harness import alert, delivering, metric, produce, value_of
 from tests.alerts.delivery_harness import until as wait_for
 from tests.alerts.test_escalation_delivery import alarms, read
@@ -131,12 +132,18 @@ async def test_a_client_that_has_stopped_reading_holds_up_no_other(
         with socket.socket() as stalled:
             stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stalled.connect(("127.0.0.1", port))
-            stalled.sendall(http_get("127.0.0.1", port, "/events", Authorization=f"Bearer {TOKEN}"))
+            stalled.sendall(http_get("127.0.0.1", port, "/events?station=3-west", Authorization=f"Bearer {TOKEN}"))
             await asyncio.wait_for(listener.connected.wait(), 30)
             values = [(b"p1", value_of(msgspec.structs.replace(alert(n), message=padding))) for n in range(count)]
             await produce(configuration, values)
             await wait_for(lambda: len(listener.receipts) >= count, 30)
             log = (tmp_path / "console.log").read_text()
+
+            async def beats() -> bool:
+                found = await keyed_values(configuration.kafka.bootstrap, HEARTBEATS)
+                return b"console:3-west" in {key for key, _ in found}
+
+            await until(beats, 30)  # a station whose browser listens is said to be there
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
     assert [one.alert["id"] for one in listener.receipts] == [alert(n).id for n in range(count)]
