@@ -25,7 +25,7 @@ from contracts.topics import ALERT_RECEIPTS, ALERTS, CALLS, HEARTBEATS, ON_CALL
 from deploy.children import free_ports
 from deploy.kafka.scratch import ScratchKafka
 from loadtest.kafka_log import keyed_values
-from loadtest.sse import AlertListener
+from loadtest.sse import AlertListener, http_get
 from tests.alerts.delivery_harness import alert, delivering, metric, produce, value_of
 from tests.alerts.delivery_harness import until as wait_for
 from tests.alerts.test_escalation_delivery import alarms, read
