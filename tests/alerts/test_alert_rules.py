@@ -74,7 +74,7 @@ def comparison(rules: RuleSet, rule_id: str) -> Rule:
 def test_the_shipped_rules_are_in_force_at_any_time_and_all_name_a_source() -> None:
     for at in (0.0, 1000.0, NOW):
         rules = default_rules(at)
-        assert len(rules) == 38
+        assert len(rules) == 39
         assert all(entry.source and entry.author and entry.message for entry in rules)
     assert {PAST_EVENT, TICKS_STOPPED} <= {notice.id for notice in rules.notices}
     assert rules[PAST_EVENT].priority == "none"
@@ -93,6 +93,7 @@ def test_the_shipped_rules_are_in_force_at_any_time_and_all_name_a_source() -> N
         ("spo2-low-at-rest", "spo2_steady", 89.9, "medium", "rest", 300.0),
         ("spo2-below-usual", "spo2_below_usual", 2.3, "medium", "rest", 500.0),
         ("deterioration", "deterioration", 2.7, "medium", "rest", 1650.0),
+        ("heart-rate-irregular", "heart_rate_scatter", 3.8, "medium", "rest", 420.0),
         ("heart-rate-below-usual", "heart_rate_below_usual", 18.0, "medium", "rest", 300.0),
         ("heart-rate-stop", "heart_rate", 140.0, "high", "session", 10.0),
         ("heart-rate-above-zone", "heart_rate", 130.0, "low", "session", 60.0),

@@ -16,7 +16,8 @@ comes, never by how low it is, and a breach that lasts moves the level within mi
 The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient
 is away from it or in a session. `deterioration` sums how far heart rate and respiratory rate lie above and SpO2 below
 what is usual, each in its own scale and at most `MOST_PART`. It only ever adds alarms: no rule on a signal, a steady
-value or NEWS2 reads what is usual.
+value or NEWS2 reads what is usual. `heart_rate_scatter` is the scatter of heart rate as it stands: a pulse that is
+irregular all the time, as in atrial fibrillation, has more of it than movement makes.
 
 `news2_steady` is the least NEWS2 total with steady values in place of the last ones. A vital sign that is no longer
 measured adds nothing to an onset, but keeps its last points in what must fall for an alarm to clear (`held_…`).
@@ -112,6 +113,8 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
     calm = f[unrest] - TREND_SHARE * abs(f[trend]) <= MOST_UNREST[vital]
     plausible = calm and abs(away - TREND_SHARE * f[trend]) <= MOST_STEP[vital]
     steady = value if plausible else level
+    if vital == 0:
+        set_channel(k, f, i, k.signals + c.HEART_RATE_SCATTER, f[scatter], t, reading)
     set_channel(k, f, i, k.signals + c.HEART_RATE_STEADY + vital, steady, t, reading)
     if f[_at(k, vital, USUAL_SPAN)] >= LEAST_USUAL_S:
         below = f[_at(k, vital, USUAL)] - level

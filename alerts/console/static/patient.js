@@ -210,8 +210,9 @@ async function loadAlerts() {
   const answer = await fetch(BASE).catch(() => null);
   if (!answer?.ok) return;
   const { alerts } = await answer.json();
-  const active = alerts.filter((alert) => alert.standing);
-  const earlier = alerts.filter((alert) => !alert.standing);
+  const now = (alert) => alert.standing || alert.state === "suppressed";
+  const active = alerts.filter(now);
+  const earlier = alerts.filter((alert) => !now(alert));
   showAlerts(byId("active"), active, "No active alert.");
   showAlerts(byId("earlier"), earlier, "None in the last 24 hours.");
 }
@@ -238,6 +239,7 @@ function alertCard(alert, open) {
       alert.kind === "advisory" && el("span", { class: "tag tag-technical" }, "Advisory"),
       active && el("span", { class: alert.stage === "provisional" ? "tag tag-provisional" : "tag tag-plain" }, alert.stage === "provisional" ? "provisional" : "confirmed"),
       ended && el("span", { class: `tag tag-ended` }, ended),
+      alert.state === "suppressed" && el("span", { class: "tag tag-plain" }, `${alert.group_lead ? "joined" : "kept back by"} ${alert.suppressed_by.replaceAll("-", " ")}`),
       el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : `${clockTime(alert.onset_t)} to ${clockTime(alert.t)}`),
     ),
     el("p", { class: "message" }, typeset(alert.message)),
