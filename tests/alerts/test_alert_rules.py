@@ -191,6 +191,13 @@ def test_effective_dates_choose_the_version_in_force() -> None:
         (RULE + 'limit = "mood"\n', 'rule "fever": field limit: unknown personal limit "mood"'),
         (RULE + "limit_required = true\n", 'rule "fever": field limit_required: names no limit'),
         (RULE + "limit_offset = 10\n", 'rule "fever": field limit_offset: names no limit'),
+        (RULE + "pause_leak = 1\n", 'rule "fever": field pause_leak: is about onset_delay_s'),
+        (RULE + "group_s = -1\n", 'rule "fever": field group_s: must be a finite number of at least 0'),
+        (
+            RULE.replace('"physiological"', '"technical"') + "group_s = 60\n",
+            'rule "fever": field group_s: only physiological alerts are grouped',
+        ),
+        (RULE.replace('"low"', '"none"') + "group_s = 60\n", 'rule "fever": field group_s: an advisory'),
         (RULE + 'when = "asleep"\n', 'rule "fever": field when: Invalid enum value'),
         (RULE + "colour = 3\n", 'rule "fever": Object contains unknown field `colour`'),
         (RULE.replace("body_temperature", "aura"), 'rule "fever": field channel: unknown channel "aura"'),
@@ -254,7 +261,7 @@ def test_command_checks_a_file(tmp_path: Path) -> None:
     bad.write_text(RULE.replace('"low"', '"urgent"') + NOTICES)
     result = CliRunner().invoke(app, ["check", str(good)])
     assert result.exit_code == 0
-    assert "36 rules and 2 notices in force" in result.output
+    assert "37 rules and 2 notices in force" in result.output
     refused = CliRunner().invoke(app, ["check", str(bad)])
     assert refused.exit_code != 0
     assert 'rule "fever": field priority' in str(refused.exception)
