@@ -43,9 +43,10 @@ FIRST_SCATTER = (1.5, 1.0, 0.8)
 MOST_UNREST = (1e9, 1.3, 0.8)
 MOST_STEP = (25.0, 6.0, 4.0)
 SIDE = (1.0, 1.0, -1.0)
-SCALE = (7.0, 1.8, 1.2)
+SCALE = (7.0, 2.1, 2.2)
+MOST_PART = (4.0, 4.5, 5.0)
 """For each vital sign (1/min, 1/min, %): what the text above names, tuned on the tuning seeds of the synthetic ward
-alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`."""
+alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`, MOST_PART the most it counts."""
 
 FAST_TAU_S = 40.0
 UNREST_TAU_S = 120.0
@@ -57,7 +58,8 @@ FORGET_AFTER_S = 1800.0
 
 USUAL_S = 86_400.0
 LEAST_USUAL_S = 3600.0
-MOST_PART = 3.5
+ONE_MISSING = 1.15
+"""Of three vital signs two count so much more in `deterioration` while the third is not measured."""
 FROZEN_ABOVE = 3.0
 FROZEN_BELOW_HEART_RATE = 12.0
 PART_HOLD_S = 240.0
@@ -160,7 +162,7 @@ def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
         if f[_at(k, vital, USUAL_SPAN)] < LEAST_USUAL_S:
             continue
         away = SIDE[vital] * (_level(k, f, vital) - f[_at(k, vital, USUAL)])
-        part = min(max(away / SCALE[vital], 0.0), MOST_PART)
+        part = min(max(away / SCALE[vital], 0.0), MOST_PART[vital])
         age = t - f[_at(k, vital, T)]
         if age <= PART_HOLD_S:
             total += part
@@ -168,6 +170,8 @@ def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
         if age <= news2.HELD_S:
             held += part
     f[at + HELD_DETERIORATION] = held
+    if known == VITALS - 1:
+        total *= ONE_MISSING
     if known > 0:
         set_channel(k, f, i, k.signals + c.DETERIORATION, total, t, reading)
     else:
