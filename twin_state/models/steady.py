@@ -46,7 +46,8 @@ SIDE = (1.0, 1.0, -1.0)
 SCALE = (7.0, 2.1, 2.2)
 MOST_PART = (4.0, 4.5, 5.0)
 """For each vital sign (1/min, 1/min, %): what the text above names, tuned on the tuning seeds of the synthetic ward
-alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`, MOST_PART the most it counts."""
+alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`,
+MOST_PART the most that one adds."""
 
 FAST_TAU_S = 40.0
 UNREST_TAU_S = 120.0
