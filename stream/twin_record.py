@@ -12,9 +12,9 @@ from stream.evidence import UNSIGNED, missing_inputs
 from twin_state import constants as c
 from twin_state.batch import Float, Int
 from twin_state.columns import CLOCK, FENCE, LAST_READING, LAST_RECEIVED, SILENT_SINCE
-from twin_state.conditions import PRESENT
 from twin_state.configuration import TwinConfiguration
 from twin_state.models import news2, patient
+from twin_state.pauses import PRESENT
 from twin_state.rules import LIMITS
 from twin_state.store import Store
 

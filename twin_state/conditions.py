@@ -3,10 +3,6 @@
 Each rule of a row is in one of five phases. Timers run on event time: they are advanced to a reading's time before the
 reading is looked at, with the value held so far, and a held value counts only for `hold_s`: no rule opens or clears
 across a gap in its own data.
-
-A rule with `pause_leak` is paused, in place of absent, while its breach is interrupted or nothing is measured: each
-second of a pause takes `pause_leak` seconds of the delay that has run, and of the area in proportion, and the next
-breach goes on with what is left. What comes and goes adds up; breaches far apart do not (a leaky integrator).
 """
 
 from __future__ import annotations
@@ -27,8 +23,7 @@ from twin_state.compiled import compiled, inlined
 from twin_state.constants import Constants
 from twin_state.models import devices, news2, patient, steady
 from twin_state.models.latest import channel_fresh, channel_time, channel_value
-
-ABSENT, PAUSED, PENDING, PRESENT, CLEARING = 0.0, 0.5, 1.0, 2.0, 3.0
+from twin_state.pauses import ABSENT, CLEARING, PAUSED, PENDING, PRESENT, left_of, pause, resume
 
 FOLD_SETTLED, FOLD_LIVE, FOLD_AGAIN, FOLD_SILENT, FOLD_TICK = range(5)
 """Why a row moves: a reading settles; a reading goes into the live row as it came; all of the buffer goes into the live
@@ -341,37 +336,6 @@ def _due(k: Constants, f: Float, rule: int, t: float, value: float, held_until: 
     return due  # type: ignore[no-any-return]
 
 
-@inlined
-def _pause(k: Constants, f: Float, rule: int, t: float) -> None:
-    """End a pending breach at `t` (s). While a rule is paused its `onset_t` is when the pause began, the other columns
-    stay as they were."""
-    phase_at = k.models[c.RULES, c.BASE]
-    if k.rule_value[rule, c.PAUSE_LEAK] <= 0.0 or t <= f[phase_at + k.rules + rule]:
-        f[phase_at + rule] = ABSENT
-        return
-    f[phase_at + rule] = PAUSED
-    f[phase_at + 2 * k.rules + rule] = t
-
-
-@inlined
-def _left(k: Constants, f: Float, rule: int, t: float) -> float:
-    """What is left at `t` of the share of a paused rule's delay that had run: s, at most 0 where it is used up."""
-    phase_at = k.models[c.RULES, c.BASE]
-    begun, paused = f[phase_at + k.rules + rule], f[phase_at + 2 * k.rules + rule]
-    return paused - begun - k.rule_value[rule, c.PAUSE_LEAK] * (t - paused)  # type: ignore[no-any-return]
-
-
-@inlined
-def _resume(k: Constants, f: Float, rule: int, t: float, left: float) -> None:
-    """Go on at `t` with the `left` s of the delay that have run, above 0."""
-    phase_at = k.models[c.RULES, c.BASE]
-    ran = f[phase_at + 2 * k.rules + rule] - f[phase_at + k.rules + rule]
-    f[phase_at + rule] = PENDING
-    f[phase_at + k.rules + rule] = t - left
-    f[phase_at + 2 * k.rules + rule] = t
-    f[phase_at + 3 * k.rules + rule] *= left / ran
-
-
 @compiled
 def advance(
     k: Constants, s: Columns, out: Transitions, row: int, f: Float, i: Int, t: float, only: int, record: int, fold: int
@@ -405,7 +369,7 @@ def advance(
                 _change(k, s, out, row, rule, b.CLEAR, due, value, threshold, personal, record, f, i, fold)
         elif t > held_until and fold != FOLD_TICK:
             if phase == PENDING:
-                _pause(k, f, rule, held_until)
+                pause(k, f, rule, held_until)
             else:
                 f[phase_at + rule] = PRESENT
 
@@ -450,18 +414,18 @@ def evaluate(
             continue
         if not fresh:
             if phase == PENDING:
-                _pause(k, f, rule, _held_until(k, f, rule, channel))
+                pause(k, f, rule, _held_until(k, f, rule, channel))
             continue
         sense = k.rule_value[rule, c.SENSE]
         excess = sense * (value - threshold)
         if phase == PAUSED:
-            left = _left(k, f, rule, t)
+            left = left_of(k, f, rule, t)
             if left <= 0.0:
                 phase = ABSENT
                 f[phase_at + rule] = ABSENT
             else:
                 if excess >= 0.0:
-                    _resume(k, f, rule, t, left)
+                    resume(k, f, rule, t, left)
                 continue
         if phase == ABSENT:
             if excess >= 0.0:
@@ -479,7 +443,7 @@ def evaluate(
             continue
         if phase == PENDING:
             if excess < 0.0:
-                _pause(k, f, rule, t)
+                pause(k, f, rule, t)
             continue
         hysteresis = k.rule_value[rule, c.HYSTERESIS]
         if sense > 0.0:
