@@ -298,7 +298,8 @@ def _described(signals: PatientSignals, alert: Alert, event: SignalEvent, rules:
     known before goes on counting."""
     known = signals.standing.get(alert.id) or signals.ended.get(alert.id)
     if known is not None and event != "condition_onset":
-        return msgspec.structs.replace(known, priority=alert.priority)
+        # A lead that nobody has answered goes on calling for those of its group that still stand.
+        return msgspec.structs.replace(known, priority=alert.priority, latching=known.latching or alert.joined > 0)
     rule = rules.get(alert.rule)
     # IEC 60601-1-8: a technical alarm condition that is over needs nobody to have seen it.
     latching = isinstance(rule, Rule) and rule.latching and alert.kind != "technical"

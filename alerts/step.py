@@ -8,6 +8,10 @@ as a repeat even where the alert has closed and come back meanwhile.
 An alert of a rule with `suppressed_by` is written as suppressed while one of those rules stands, and nobody is told. It
 is announced when the last of them ends while its own condition still stands.
 
+An alert that calls somebody leads a group for its rule's `group_s`. What comes for the same patient in that time, of
+the same or a lower priority, joins the group while any of it stands: it is written as suppressed, with the lead's id,
+and raises no signal of its own. It stays so until it ends or worsens (`update_step`), or until settling decides anew.
+
 `Alert.sequence` counts settled transitions apart from the others, each from 1, so that the settled journal is the same
 whether or not a provisional notice went before. A withdrawal takes back a provisional notice and is counted with those.
 """
@@ -20,7 +24,7 @@ import msgspec
 
 from alerts.messages import render_message
 from alerts.rules import PAST_EVENT, Rule, RuleSet
-from contracts.condition import Alert, AlertState, Condition, Provenance, Stage
+from contracts.condition import PRIORITIES, Alert, AlertState, Condition, Priority, Provenance, Stage
 
 Life = Literal["absent", "provisional", "settled", "cleared", "withdrawn"]
 """Where an alert stands. `absent`: never heard of; `provisional`: announced, not yet settled; the last two: closed."""
@@ -113,13 +117,23 @@ TABLE: dict[tuple[Life, Event], Cell] = {
 NEVER = float("-inf")
 
 
+class Group(msgspec.Struct, frozen=True, array_like=True):
+    """A group of alerts: the id, rule and priority of the alert that leads it, and when (event time, s) that called."""
+
+    lead: str
+    rule: str
+    priority: Priority
+    called_t: float
+
+
 class KnownAlert(msgspec.Struct, frozen=True, array_like=True):
     """What is remembered of an alert.
 
     Counts are of written records. `settled_t` and `provisional_t` are the event times (s) of the newest settled and
     provisional transition; `settled_values` the values announced at `settled_t` (none where that was a clear);
     `provisional_updates` the (t, onset_t, value) of the newest provisional updates, `withdrawn_t` the times of the
-    newest withdrawals.
+    newest withdrawals. `group` is the group that it leads or joined, None while it is suppressed by a parent or its
+    rule takes no part in groups.
     """
 
     life: Life = "absent"
@@ -131,6 +145,7 @@ class KnownAlert(msgspec.Struct, frozen=True, array_like=True):
     provisional_updates: tuple[tuple[float, float, float], ...] = ()
     withdrawn_t: tuple[float, ...] = ()
     rule: str = ""
+    group: Group | None = None
 
 
 class PatientAlerts(msgspec.Struct, frozen=True, array_like=True):
@@ -169,30 +184,95 @@ def step(state: PatientAlerts, condition: Condition, rules: RuleSet) -> tuple[Pa
     cell = TABLE[known.life, (happening, condition.stage)]
     if cell.effect == "drop" or (cell.effect == "announce_if_new" and not _is_new(known, condition)):
         return state, []
-    known = _counted(known, condition, cell.life)
+    before, known = known, _counted(known, condition, cell.life)
     alert = _alert(condition, known, rules)
     # Who was told of an alert is not kept from its updates by another that came later.
     decides = condition.state == "onset" or condition.id in state.suppressed
     parent = _parent(state, alert, rules) if decides and alert.state == "active" else ""
     if parent:
         alert = msgspec.structs.replace(alert, state="suppressed", suppressed_by=parent)
+        known = msgspec.structs.replace(known, group=None)
+    elif alert.state == "active":
+        known = msgspec.structs.replace(known, group=_group_of(state, alert, before, known, rules))
+    alert = _grouped(alert, known)
     state = _remember(state, condition.id, known)
     state = _unsuppressed(state, condition.id)
     if parent:
         state = msgspec.structs.replace(state, suppressed={**state.suppressed, condition.id: alert})
     if alert.state in {"active", "suppressed"}:
         return state, [alert]
+    alert = msgspec.structs.replace(alert, joined=_joined_to(state, alert))
     state, released = _release(state, alert, rules)
     return state, [alert, *released]
 
 
+def _joined(alert_id: str, known: KnownAlert) -> bool:
+    """Whether an alert is in a group that another leads."""
+    return known.group is not None and known.group.lead != alert_id
+
+
+def _grouped(alert: Alert, known: KnownAlert) -> Alert:
+    """The record of an alert that joined a group names its lead, and calls nobody."""
+    group = known.group
+    if group is None or group.lead == alert.id:
+        return alert
+    if alert.state != "active":
+        return msgspec.structs.replace(alert, group_lead=group.lead)
+    return msgspec.structs.replace(alert, state="suppressed", suppressed_by=group.rule, group_lead=group.lead)
+
+
+def _joined_to(state: PatientAlerts, ended: Alert) -> int:
+    """How many alerts stand in the group of a lead that has ended; of a settled one only settled alerts are counted."""
+    return sum(
+        _joined(alert_id, known) and known.group is not None and known.group.lead == ended.id
+        for alert_id, known in _standing(state, ended.stage)
+    )
+
+
+def _standing(state: PatientAlerts, stage: Stage) -> list[tuple[str, KnownAlert]]:
+    """The alerts that count for a record of that stage: for a settled one settled alerts alone, so that the settled
+    journal does not depend on what was announced before."""
+    return [item for item in state.open.items() if stage == "provisional" or item[1].life == "settled"]
+
+
+def _group_of(
+    state: PatientAlerts, alert: Alert, before: KnownAlert, known: KnownAlert, rules: RuleSet
+) -> Group | None:
+    """The group of an alert that stands after one more transition. What settles is decided anew, whatever was said
+    before; of two settled transitions the second says that it worsened, and what has worsened calls for itself."""
+    if alert.transition == "onset" or before.life not in {"provisional", "settled"} or before.life != known.life:
+        return _group(state, alert, True, rules)
+    worsened = alert.stage == "settled" and _joined(alert.id, before)
+    return _group(state, alert, False, rules) if worsened else before.group
+
+
+def _group(state: PatientAlerts, alert: Alert, joins: bool, rules: RuleSet) -> Group | None:
+    """The group that an alert which becomes active joins (`joins`: where it may), or leads."""
+    rule = rules.get(alert.rule)
+    if not isinstance(rule, Rule) or rule.kind != "physiological":
+        return None
+    if joins and rule.joins:
+        open_groups = {
+            known.group for other, known in _standing(state, alert.stage) if other != alert.id and known.group
+        }
+        fitting = [group for group in open_groups if _takes_in(group, alert, rules)]
+        if fitting:
+            return min(fitting, key=lambda group: (group.called_t, group.lead))
+    return Group(alert.id, alert.rule, alert.priority, alert.t) if rule.group_s > 0.0 else None
+
+
+def _takes_in(group: Group, alert: Alert, rules: RuleSet) -> bool:
+    lead = rules.get(group.rule)
+    in_time = isinstance(lead, Rule) and alert.onset_t - group.called_t <= lead.group_s
+    return in_time and PRIORITIES.index(group.priority) >= PRIORITIES.index(alert.priority)
+
+
 def _parent(state: PatientAlerts, alert: Alert, rules: RuleSet) -> str:
-    """The rule that suppresses an alert now, or nothing. A settled alert is suppressed by settled ones alone, so that
-    the settled journal does not depend on what was announced before."""
+    """The rule that suppresses an alert now, or nothing."""
     rule = rules.get(alert.rule)
     if not isinstance(rule, Rule):
         return ""
-    standing = {known.rule for known in state.open.values() if alert.stage == "provisional" or known.life == "settled"}
+    standing = {known.rule for _, known in _standing(state, alert.stage)}
     return next((parent for parent in rule.suppressed_by if parent in standing), "")
 
 
@@ -209,21 +289,16 @@ def _release(state: PatientAlerts, ended: Alert, rules: RuleSet) -> tuple[Patien
             continue
         known = state.known(alert_id)
         settled = held.stage == "settled"
+        told = msgspec.structs.replace(held, state="active", suppressed_by="", t=max(held.t, ended.t))
         known = msgspec.structs.replace(
             known,
             settled_count=known.settled_count + settled,
             provisional_count=known.provisional_count + (not settled),
+            group=_group(state, told, True, rules),
         )
         state = _unsuppressed(_remember(state, alert_id, known), alert_id)
-        released.append(
-            msgspec.structs.replace(
-                held,
-                state="active",
-                suppressed_by="",
-                t=max(held.t, ended.t),
-                sequence=known.settled_count if settled else known.provisional_count,
-            )
-        )
+        number = known.settled_count if settled else known.provisional_count
+        released.append(_grouped(msgspec.structs.replace(told, sequence=number), known))
     return state, released
 
 

@@ -35,6 +35,7 @@ KIND_WORDS: Mapping[Kind, Words] = {
 
 STATE_WORDS: Mapping[AlertState, Words] = {
     "active": {"en": "active", "ja": "発生中"},
+    "suppressed": {"en": "kept back", "ja": "抑制中"},
     "cleared": {"en": "over", "ja": "解消"},
     "withdrawn": {"en": "withdrawn", "ja": "取り消し"},
     "suppressed": {"en": "kept back", "ja": "抑制中"},
@@ -124,6 +125,7 @@ CHANNEL_WORDS: Mapping[str, Words] = {
     "spo2_steady": {"en": "SpO2", "ja": "SpO2"},
     "heart_rate_below_usual": {"en": "heart rate below usual", "ja": "普段からの心拍数低下"},
     "spo2_below_usual": {"en": "SpO2 below usual", "ja": "普段からのSpO2低下"},
+    "heart_rate_scatter": {"en": "scatter of heart rate", "ja": "心拍数のばらつき"},
     "deterioration": {"en": "deterioration", "ja": "悪化スコア"},
     "heart_rate_above_rest_pct": {"en": "heart rate above rest", "ja": "安静時からの心拍数増加"},
     "systolic_fall": {"en": "fall of systolic pressure", "ja": "収縮期血圧の低下"},
@@ -167,6 +169,7 @@ OWN_UNITS: Mapping[str, str] = {
     "respiratory_rate_steady": "/min",
     "spo2_steady": " %",
     "heart_rate_below_usual": "/min",
+    "heart_rate_scatter": "/min",
     "spo2_below_usual": " %",
 }
 """Units of what the twin estimates, which the signal registry does not have."""

@@ -121,7 +121,9 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     `state` is where the alert stands after it, `transition` what happened, `message` one plain sentence, `message_ja`
     the same in Japanese. `id` is the condition's. `sequence` counts the transitions of this alert from 1. A
     `suppressed` alert is told to nobody: its condition stands while an alert of rule `suppressed_by` does, which says
-    more; it becomes active if that ends first.
+    more; it becomes active if that ends first. With `group_lead` it joined the group of that alert, which called first
+    (`suppressed_by` is the lead's rule), and becomes active only if it worsens. `joined`, on the end of an alert that
+    led a group, is how many of that group still stand.
     """
 
     id: str
@@ -141,6 +143,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     provenance: Provenance = Provenance()
     message_ja: str = ""
     suppressed_by: str = ""
+    group_lead: str = ""
+    joined: int = 0
 
 
 def to_builtins(record: Condition | Alert) -> dict[str, Any]:

@@ -38,6 +38,7 @@ CHANNEL_MEANINGS: dict[str, str] = {
     "heart_rate_below_usual": "1/min by which heart rate lies below what is usual for the patient, from one hour on",
     "spo2_below_usual": "% by which SpO2 lies below what is usual for the patient, from one hour on",
     "deterioration": "heart rate and respiratory rate above and SpO2 below what is usual for the patient, summed",
+    "heart_rate_scatter": "1/min by which single heart rates lie from their mean, both over about a minute",
 }
 
 FIELDS: tuple[tuple[str, str], ...] = (
@@ -52,6 +53,9 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("clear_delay_s", "s beyond the hysteresis before it clears"),
     ("onset_area", "the onset comes sooner than its delay once the area beyond the limit (unit x s) reaches this"),
     ("hold_s", "s for which a value counts while a delay runs; absent: three of its periods, at least 15 s"),
+    ("pause_leak", "a break takes so many s of the delay (and of the area in proportion) a second; 0: it begins anew"),
+    ("group_s", "s after its call for which an alert takes others of its patient into its group; 0: it leads none"),
+    ("joins", "false: never joins a group, always calls for itself"),
     ("suppressed_by", "ids of rules: while an alert of one of them stands, one of this rule is kept back"),
     ("update_step", "an update is written each time the value worsens by this much; 0: never"),
     ("when", "`always`, `rest` (no exercise session) or `session`"),
@@ -162,6 +166,18 @@ rules check FILE`, and set `worker.rules`. No learned baseline moves a limit; on
 patient limits`) does, and the absolute rules take none.
 """
 
+GROUPS = """
+What belongs together is told once. An alert that calls somebody leads a **group** for its rule's `group_s`. A
+physiological alert of the same patient that comes in that time, while any of the group stands, and whose priority is
+not above the lead's, joins it: it is recorded, journalled and shown with `group_lead` and state `suppressed`, and
+raises no signal. A higher priority always calls. So does a rule with `joins = false`; a joined alert that worsens by
+its `update_step`; and whatever comes after `group_s`, because nobody knows by then whether it is still the same
+episode. If the lead ends, unanswered, while others of its group stand, its signal stays until somebody has seen it.
+The group ends with the last of them. Times are event time; a settled alert joins by settled ones alone, so that the
+journal is the same whatever was announced before
+([decision 0027](decisions/0027-one-episode-is-one-call.md)).
+"""
+
 ABOUT_NOTICES = """
 A `[[notice]]` is raised by BioTwin itself and has no comparison; `past-event` and `ticks-stopped` must be
 there. An `id` may stand twice if the effective dates do not overlap: those are versions of one rule. The rules
@@ -267,6 +283,10 @@ def rules_page(rules: RuleSet) -> str:
             *_table(["field", "meaning"], [[f"`{name}`", meaning] for name, meaning in FIELDS]),
             "",
             ABOUT_NOTICES.strip(),
+            "",
+            "## Groups",
+            "",
+            GROUPS.strip(),
             "",
             "## Names in a message",
             "",

@@ -38,6 +38,7 @@ def _answers(rule: Notice, rules: RuleSet) -> Iterator[tuple[str, str]]:
     yield "Comes up", _onset(rule)
     yield "Clears", _clear(rule)
     yield "Kept back", _kept_back(rule, rules)
+    yield "Group", _group(rule)
     yield "Personal", _personal(rule)
     yield "Signal", _signal(rule)
     yield "Source", f"{rule.source}. Author: {rule.author}."
@@ -54,12 +55,18 @@ def _onset(rule: Rule) -> str:
         return "at once"
     held = f" A value counts for {rule.hold_s:g} s." if rule.hold_s else ""
     if not rule.onset_area:
-        return f"after {rule.onset_delay_s:g} s without a break beyond the limit.{held}"
+        return f"after {rule.onset_delay_s:g} s {_unbroken(rule)} beyond the limit.{held}"
     deep = rule.onset_area / 5.0
     return (
-        f"after {rule.onset_delay_s:g} s without a break beyond the limit, or sooner once the area beyond it is "
+        f"after {rule.onset_delay_s:g} s {_unbroken(rule)} beyond the limit, or sooner once the area beyond it is "
         f"{rule.onset_area:g} (unit x s): {deep:g} s at 5 beyond.{held}"
     )
+
+
+def _unbroken(rule: Rule) -> str:
+    if not rule.pause_leak:
+        return "without a break"
+    return f"(each s of a break takes {rule.pause_leak:g} s away)"
 
 
 def _clear(rule: Rule) -> str:
@@ -76,6 +83,18 @@ def _kept_back(rule: Rule, rules: RuleSet) -> str:
     if children:
         parts.append(f"keeps back {', '.join(children)} while it stands")
     return "; ".join(parts) or "by no other rule"
+
+
+def _group(rule: Rule) -> str:
+    if rule.kind != "physiological":
+        return "none: only physiological alerts are grouped"
+    leads = (
+        f"for {rule.group_s:g} s after its call it takes in what comes for the patient, of no higher priority"
+        if rule.group_s
+        else "leads none"
+    )
+    joins = "joins another's, and then calls only if it worsens" if rule.joins else "always calls for itself"
+    return f"{leads}; {joins}"
 
 
 def _personal(rule: Rule) -> str:

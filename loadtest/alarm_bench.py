@@ -91,6 +91,8 @@ def reference_rules(rules: RuleSet) -> RuleSet:
             clear_delay_s=0.0,
             hysteresis=0.0,
             update_step=0.0,
+            pause_leak=0.0,
+            group_s=0.0,
             suppressed_by=(),
         )
         for rule in rules.rules

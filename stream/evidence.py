@@ -37,6 +37,7 @@ INPUTS_OF: dict[str, tuple[str, ...]] = {
     "news2_steady": news2.INPUTS,
     "heart_rate_below_usual": ("heart_rate",),
     "spo2_below_usual": ("spo2",),
+    "heart_rate_scatter": ("heart_rate",),
     "deterioration": ("heart_rate", "respiratory_rate", "spo2"),
     "silence_s": (),
     DEVICES_SILENT: (),

@@ -21,9 +21,9 @@ from twin_state.columns import (
     LAST_RECEIVED,
     SILENT_SINCE,
 )
-from twin_state.conditions import PENDING, PRESENT
 from twin_state.configuration import TwinConfiguration
 from twin_state.models import news2, patient
+from twin_state.pauses import PENDING, PRESENT
 from twin_state.rules import LIMITS
 from twin_state.store import Store
 

@@ -1,6 +1,6 @@
 """Rules on channels: onset after a delay, hysteresis, clear, update; and what becomes of a provisional notice.
 
-Each rule of a row is in one of four phases. Timers run on event time: they are advanced to a reading's time before the
+Each rule of a row is in one of five phases. Timers run on event time: they are advanced to a reading's time before the
 reading is looked at, with the value held so far, and a held value counts only for `hold_s`: no rule opens or clears
 across a gap in its own data.
 """
@@ -24,8 +24,7 @@ from twin_state.compiled import compiled, inlined
 from twin_state.constants import Constants
 from twin_state.models import devices, news2, patient, steady
 from twin_state.models.latest import channel_fresh, channel_time, channel_value
-
-ABSENT, PENDING, PRESENT, CLEARING = 0.0, 1.0, 2.0, 3.0
+from twin_state.pauses import ABSENT, CLEARING, PAUSED, PENDING, PRESENT, left_of, pause, resume
 
 FOLD_SETTLED, FOLD_LIVE, FOLD_AGAIN, FOLD_SILENT, FOLD_TICK = range(5)
 """Why a row moves: a reading settles; a reading goes into the live row as it came; all of the buffer goes into the live
@@ -376,7 +375,10 @@ def advance(
                 f[phase_at + rule] = ABSENT
                 _change(k, s, out, row, rule, b.CLEAR, due, value, threshold, personal, record, f, i, fold)
         elif t > held_until and fold != FOLD_TICK:
-            f[phase_at + rule] = ABSENT if phase == PENDING else PRESENT
+            if phase == PENDING:
+                pause(k, f, rule, held_until)
+            else:
+                f[phase_at + rule] = PRESENT
 
 
 @compiled
@@ -419,10 +421,19 @@ def evaluate(
             continue
         if not fresh:
             if phase == PENDING:
-                f[phase_at + rule] = ABSENT
+                pause(k, f, rule, _held_until(k, f, rule, channel))
             continue
         sense = k.rule_value[rule, c.SENSE]
         excess = sense * (value - threshold)
+        if phase == PAUSED:
+            left = left_of(k, f, rule, t)
+            if left <= 0.0:
+                phase = ABSENT
+                f[phase_at + rule] = ABSENT
+            else:
+                if excess >= 0.0:
+                    resume(k, f, rule, t, left)
+                continue
         if phase == ABSENT:
             if excess >= 0.0:
                 f[phase_at + k.rules + rule] = t
@@ -439,7 +450,7 @@ def evaluate(
             continue
         if phase == PENDING:
             if excess < 0.0:
-                f[phase_at + rule] = ABSENT
+                pause(k, f, rule, t)
             continue
         hysteresis = k.rule_value[rule, c.HYSTERESIS]
         if sense > 0.0:

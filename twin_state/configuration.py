@@ -124,11 +124,12 @@ def configure(
                     rule.limit_offset,
                     rule.onset_area,
                     rule.hold_s,
+                    rule.pause_leak,
                 )
                 for rule in rules
             ],
             np.float64,
-        ).reshape(len(rules), 9),
+        ).reshape(len(rules), 10),
         signals=len(layout.signals),
         channels=len(layout.channels),
         rules=len(rules),

@@ -77,7 +77,8 @@ SPECIAL_SIGNALS: tuple[str, ...] = (
     HEART_RATE_BELOW_USUAL,
     SPO2_BELOW_USUAL,
     DETERIORATION,
-) = range(17)
+    HEART_RATE_SCATTER,
+) = range(18)
 DERIVED_CHANNELS: tuple[str, ...] = (
     "news2_low",
     "news2_high",
@@ -96,6 +97,7 @@ DERIVED_CHANNELS: tuple[str, ...] = (
     "heart_rate_below_usual",
     "spo2_below_usual",
     "deterioration",
+    "heart_rate_scatter",
 )
 
 ALWAYS, REST, IN_SESSION = range(3)
@@ -111,8 +113,19 @@ past its validity is over (a report), not merely unknown (a measurement): its co
 CHANNEL, WHEN, LIMIT, LIMIT_REQUIRED, URGENT, FREEZES = range(6)
 """Columns of `Constants.rule_number`; URGENT marks high priority, FREEZES what keeps baselines from learning."""
 
-SENSE, THRESHOLD, HYSTERESIS, ONSET_S, CLEAR_S, UPDATE_STEP, LIMIT_OFFSET, ONSET_AREA, RULE_HOLD_S = range(9)
-"""Columns of `Constants.rule_value`; SENSE is +1 for at_least, -1 for at_most; 0 in the last two: none of its own."""
+(
+    SENSE,
+    THRESHOLD,
+    HYSTERESIS,
+    ONSET_S,
+    CLEAR_S,
+    UPDATE_STEP,
+    LIMIT_OFFSET,
+    ONSET_AREA,
+    RULE_HOLD_S,
+    PAUSE_LEAK,
+) = range(10)
+"""Columns of `Constants.rule_value`; SENSE is +1 for at_least, -1 for at_most; 0 in the last three: none of its own."""
 
 
 class Constants(NamedTuple):

@@ -147,6 +147,8 @@ def shown(book: AlertBook, life: AlertLife, *, complete: bool) -> dict[str, Any]
         "received_at": newest.provenance.received_at,
         "applied_at": newest.provenance.applied_at,
         "standing": book.stands(life),
+        "suppressed_by": newest.suppressed_by,
+        "group_lead": newest.group_lead,
         "signal": _signal(signals) if signals else None,
     }
     if complete:

@@ -16,7 +16,7 @@ from contracts.condition import Alert, Evidence
 
 SEVERITIES = {"high": "high", "medium": "moderate", "low": "low"}
 URGENCIES = {"high": "stat", "medium": "urgent", "low": "routine", "none": "routine"}
-FLAG_STATUS = {"active": "active", "cleared": "inactive", "withdrawn": "entered-in-error"}
+FLAG_STATUS = {"active": "active", "suppressed": "active", "cleared": "inactive", "withdrawn": "entered-in-error"}
 RULE = "urn:biotwin:rule"
 
 _FLAG_CATEGORY = "http://terminology.hl7.org/CodeSystem/flag-category"
@@ -38,7 +38,7 @@ def detected_issue(alert: Alert) -> dict[str, Any]:
         built["severity"] = SEVERITIES[alert.priority]
     if alert.patient:
         built["patient"] = patient_reference(alert.patient)
-    if alert.state == "active":
+    if FLAG_STATUS[alert.state] == "active":
         built["identifiedDateTime"] = instant(alert.onset_t)
     else:
         built["identifiedPeriod"] = _period(alert)
@@ -58,7 +58,7 @@ def flag(alert: Alert, site: str) -> dict[str, Any]:
         "category": [concept((_FLAG_CATEGORY, "clinical" if alert.kind == "physiological" else "safety"))],
         "code": _code(alert),
         "subject": patient_reference(alert.patient) if alert.patient else place,
-        "period": _period(alert) if alert.state != "active" else {"start": instant(alert.onset_t)},
+        "period": {"start": instant(alert.onset_t)} if FLAG_STATUS[alert.state] == "active" else _period(alert),
         "author": software_reference(),
     }
 

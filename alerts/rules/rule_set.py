@@ -37,6 +37,7 @@ DERIVED_CHANNELS: frozenset[str] = frozenset(
         "heart_rate_below_usual",
         "spo2_below_usual",
         "deterioration",
+        "heart_rate_scatter",
     }
 )
 """What the twin estimates beyond the signals themselves; `docs/rules.md` says what each one means."""
@@ -115,7 +116,9 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `latching`, `re_alarm_after_s` and `escalate_after_s` are about the alert's signal (`alerts.alert_signal`): whether
     it stays when the condition is over until somebody has seen it, and after how many s it is announced again although
-    it was acknowledged, or escalates because it was not. None takes the priority's default, 0 means never.
+    it was acknowledged, or escalates because it was not. None takes the priority's default, 0 means never. `group_s` is
+    for how long (s) after its call an alert of this rule takes others of its patient into its group (`alerts.step`),
+    `joins` whether one of this rule may join another's. Only physiological alerts have groups.
     """
 
     channel: str
@@ -131,7 +134,10 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limit_required: bool = False
     onset_area: float = 0.0
     hold_s: float = 0.0
+    pause_leak: float = 0.0
     suppressed_by: tuple[str, ...] = ()
+    group_s: float = 0.0
+    joins: bool = True
     latching: bool = False
     re_alarm_after_s: float | None = None
     escalate_after_s: float | None = None
@@ -141,14 +147,29 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
         for name in ("threshold", "limit_offset"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"field {name}: must be a finite number")
-        for name in ("onset_delay_s", "clear_delay_s", "hysteresis", "update_step", "onset_area", "hold_s"):
+        for name in (
+            "onset_delay_s",
+            "clear_delay_s",
+            "hysteresis",
+            "update_step",
+            "onset_area",
+            "hold_s",
+            "pause_leak",
+            "group_s",
+        ):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"field {name}: must be a finite number of at least 0, got {value:g}")
         if self.onset_area and not self.onset_delay_s:
             raise ValueError("field onset_area: shortens onset_delay_s, which must be above 0")
+        if self.pause_leak and not self.onset_delay_s:
+            raise ValueError("field pause_leak: is about onset_delay_s, which must be above 0")
         if self.id in self.suppressed_by:
             raise ValueError("field suppressed_by: a rule cannot suppress itself")
+        if self.group_s and self.kind != "physiological":
+            raise ValueError("field group_s: only physiological alerts are grouped")
+        if self.group_s and self.priority == "none":
+            raise ValueError("field group_s: an advisory of priority none calls nobody and leads no group")
         if self.limit and self.limit not in LIMITS:
             raise ValueError(f'field limit: unknown personal limit "{self.limit}"; known: {", ".join(LIMITS)}')
         if self.limit_required and not self.limit:
@@ -189,6 +210,7 @@ class Rule(Notice, frozen=True, forbid_unknown_fields=True, kw_only=True):
             limit_required=self.limit_required,
             onset_area=self.onset_area,
             hold_s=self.hold_s,
+            pause_leak=self.pause_leak,
         )
 
 

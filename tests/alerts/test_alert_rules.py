@@ -74,7 +74,7 @@ def comparison(rules: RuleSet, rule_id: str) -> Rule:
 def test_the_shipped_rules_are_in_force_at_any_time_and_all_name_a_source() -> None:
     for at in (0.0, 1000.0, NOW):
         rules = default_rules(at)
-        assert len(rules) == 38
+        assert len(rules) == 39
         assert all(entry.source and entry.author and entry.message for entry in rules)
     assert {PAST_EVENT, TICKS_STOPPED} <= {notice.id for notice in rules.notices}
     assert rules[PAST_EVENT].priority == "none"
@@ -85,14 +85,15 @@ def test_the_shipped_rules_are_in_force_at_any_time_and_all_name_a_source() -> N
     ("rule_id", "channel", "threshold", "priority", "when", "delay_s"),
     [
         ("news2-emergency", "news2_steady", 7.0, "high", "rest", 15.0),
-        ("news2-urgent", "news2_steady", 5.0, "medium", "rest", 1800.0),
+        ("news2-urgent", "news2_steady", 5.0, "medium", "rest", 3600.0),
         ("news2-single-parameter", "news2_single", 1.0, "low", "rest", 300.0),
         ("news2-emergency-possible", "news2_high", 7.0, "low", "rest", 300.0),
         ("spo2-below-85", "spo2_steady", 84.9, "high", "always", 10.0),
         ("spo2-low-in-session", "spo2_steady", 87.9, "medium", "session", 15.0),
         ("spo2-low-at-rest", "spo2_steady", 89.9, "medium", "rest", 300.0),
-        ("spo2-below-usual", "spo2_below_usual", 2.3, "medium", "rest", 500.0),
-        ("deterioration", "deterioration", 2.7, "medium", "rest", 1650.0),
+        ("spo2-below-usual", "spo2_below_usual", 2.05, "medium", "rest", 780.0),
+        ("deterioration", "deterioration", 2.7, "medium", "rest", 1560.0),
+        ("heart-rate-irregular", "heart_rate_scatter", 3.8, "medium", "rest", 420.0),
         ("heart-rate-below-usual", "heart_rate_below_usual", 18.0, "medium", "rest", 300.0),
         ("heart-rate-stop", "heart_rate", 140.0, "high", "session", 10.0),
         ("heart-rate-above-zone", "heart_rate", 130.0, "low", "session", 60.0),
@@ -190,6 +191,13 @@ def test_effective_dates_choose_the_version_in_force() -> None:
         (RULE + 'limit = "mood"\n', 'rule "fever": field limit: unknown personal limit "mood"'),
         (RULE + "limit_required = true\n", 'rule "fever": field limit_required: names no limit'),
         (RULE + "limit_offset = 10\n", 'rule "fever": field limit_offset: names no limit'),
+        (RULE + "pause_leak = 1\n", 'rule "fever": field pause_leak: is about onset_delay_s'),
+        (RULE + "group_s = -1\n", 'rule "fever": field group_s: must be a finite number of at least 0'),
+        (
+            RULE.replace('"physiological"', '"technical"') + "group_s = 60\n",
+            'rule "fever": field group_s: only physiological alerts are grouped',
+        ),
+        (RULE.replace('"low"', '"none"') + "group_s = 60\n", 'rule "fever": field group_s: an advisory'),
         (RULE + 'when = "asleep"\n', 'rule "fever": field when: Invalid enum value'),
         (RULE + "colour = 3\n", 'rule "fever": Object contains unknown field `colour`'),
         (RULE.replace("body_temperature", "aura"), 'rule "fever": field channel: unknown channel "aura"'),
@@ -253,7 +261,7 @@ def test_command_checks_a_file(tmp_path: Path) -> None:
     bad.write_text(RULE.replace('"low"', '"urgent"') + NOTICES)
     result = CliRunner().invoke(app, ["check", str(good)])
     assert result.exit_code == 0
-    assert "36 rules and 2 notices in force" in result.output
+    assert "37 rules and 2 notices in force" in result.output
     refused = CliRunner().invoke(app, ["check", str(bad)])
     assert refused.exit_code != 0
     assert 'rule "fever": field priority' in str(refused.exception)

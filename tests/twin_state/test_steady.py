@@ -53,6 +53,22 @@ def test_the_deeper_the_sooner(run: Run) -> None:
     assert deep == [60.0 + 90.0 / 9.0]
 
 
+def test_a_breach_that_comes_and_goes_adds_up(run: Run) -> None:
+    """Of the delay of 120 s 60 have run when the pause begins; it takes half its own length away again."""
+    low, high = [91.5], [97.0]
+    assert onsets(run(series(high * 6 + low * 6 + high * 4 + low * 30)), "spo2-leak") == [160.0 + 120.0 - 40.0]
+    assert onsets(run(series(high * 6 + low * 6 + high * 12 + low * 30)), "spo2-leak") == [240.0 + 120.0]
+    assert onsets(run(series((low * 4 + high * 8) * 30)), "spo2-leak") == [], "what is lost in a pause is lost"
+
+
+def test_a_gap_in_the_data_is_a_pause(run: Run) -> None:
+    """The last value before it counts for 40 s."""
+    readings = series([91.5] * 6 + [97.0] * 8 + [91.5] * 30)
+    with_gap = [*readings[:7], *readings[15:]]
+    held = 50.0 + 40.0
+    assert onsets(run(with_gap), "spo2-leak") == [140.0 + 120.0 - (held - 0.5 * (140.0 - held))]
+
+
 def test_a_sensor_that_comes_off_does_not_clear_news2(run: Run) -> None:
     ill: dict[str, Any] = {"spo2": 88, "respiratory_rate": 26, "heart_rate": 80, "systolic_pressure": 105}
     off = {name: value for name, value in ill.items() if name != "spo2"}

@@ -16,7 +16,8 @@ comes, never by how low it is, and a breach that lasts moves the level within mi
 The **usual** value is the mean level of up to 24 h of the stay, at least one hour, and stands still while the patient
 is away from it or in a session. `deterioration` sums how far heart rate and respiratory rate lie above and SpO2 below
 what is usual, each in its own scale and at most `MOST_PART`. It only ever adds alarms: no rule on a signal, a steady
-value or NEWS2 reads what is usual.
+value or NEWS2 reads what is usual. `heart_rate_scatter` is the scatter of heart rate as it stands: a pulse that is
+irregular all the time, as in atrial fibrillation, has more of it than movement makes.
 
 `news2_steady` is the least NEWS2 total with steady values in place of the last ones. A vital sign that is no longer
 measured adds nothing to an onset, but keeps its last points in what must fall for an alarm to clear (`held_…`).
@@ -42,9 +43,11 @@ FIRST_SCATTER = (1.5, 1.0, 0.8)
 MOST_UNREST = (1e9, 1.3, 0.8)
 MOST_STEP = (25.0, 6.0, 4.0)
 SIDE = (1.0, 1.0, -1.0)
-SCALE = (7.0, 1.8, 1.2)
+SCALE = (7.0, 2.1, 2.2)
+MOST_PART = (4.0, 4.5, 5.0)
 """For each vital sign (1/min, 1/min, %): what the text above names, tuned on the tuning seeds of the synthetic ward
-alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`."""
+alone; SIDE is the direction in which it worsens, SCALE what counts 1 in `deterioration`,
+MOST_PART the most that one adds."""
 
 FAST_TAU_S = 40.0
 UNREST_TAU_S = 120.0
@@ -56,7 +59,8 @@ FORGET_AFTER_S = 1800.0
 
 USUAL_S = 86_400.0
 LEAST_USUAL_S = 3600.0
-MOST_PART = 3.5
+ONE_MISSING = 1.15
+"""Of three vital signs two count so much more in `deterioration` while the third is not measured."""
 FROZEN_ABOVE = 3.0
 FROZEN_BELOW_HEART_RATE = 12.0
 PART_HOLD_S = 240.0
@@ -112,6 +116,8 @@ def observe(k: Constants, f: Float, i: Int, signal: int, value: float, t: float,
     calm = f[unrest] - TREND_SHARE * abs(f[trend]) <= MOST_UNREST[vital]
     plausible = calm and abs(away - TREND_SHARE * f[trend]) <= MOST_STEP[vital]
     steady = value if plausible else level
+    if vital == 0:
+        set_channel(k, f, i, k.signals + c.HEART_RATE_SCATTER, f[scatter], t, reading)
     set_channel(k, f, i, k.signals + c.HEART_RATE_STEADY + vital, steady, t, reading)
     if f[_at(k, vital, USUAL_SPAN)] >= LEAST_USUAL_S:
         below = f[_at(k, vital, USUAL)] - level
@@ -157,7 +163,7 @@ def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
         if f[_at(k, vital, USUAL_SPAN)] < LEAST_USUAL_S:
             continue
         away = SIDE[vital] * (_level(k, f, vital) - f[_at(k, vital, USUAL)])
-        part = min(max(away / SCALE[vital], 0.0), MOST_PART)
+        part = min(max(away / SCALE[vital], 0.0), MOST_PART[vital])
         age = t - f[_at(k, vital, T)]
         if age <= PART_HOLD_S:
             total += part
@@ -165,6 +171,8 @@ def evaluate(k: Constants, f: Float, i: Int, t: float, reading: int) -> None:
         if age <= news2.HELD_S:
             held += part
     f[at + HELD_DETERIORATION] = held
+    if known == VITALS - 1:
+        total *= ONE_MISSING
     if known > 0:
         set_channel(k, f, i, k.signals + c.DETERIORATION, total, t, reading)
     else:

@@ -205,11 +205,17 @@ async function loadAlerts() {
   const answer = await fetch(BASE).catch(() => null);
   if (!answer?.ok) return;
   const { alerts } = await answer.json();
+  const now = (alert) => alert.standing || alert.state === "suppressed";
   standing = alerts.filter((alert) => alert.standing);
-  const earlier = alerts.filter((alert) => !alert.standing);
-  showAlerts(byId("active"), standing, t("No active alert."));
-  showAlerts(byId("earlier"), earlier, t("None in the last 24 hours."));
+  showAlerts(byId("active"), alerts.filter(now), t("No active alert."));
+  showAlerts(byId("earlier"), alerts.filter((alert) => !now(alert)), t("None in the last 24 hours."));
   if (row) render();
+}
+
+/** Which alert calls in this one's place. */
+function keptBack(alert) {
+  const rule = alert.suppressed_by.replaceAll("-", " ");
+  return alert.group_lead ? t("joined {rule}", { rule }) : t("kept back by {rule}", { rule });
 }
 
 function showAlerts(host, alerts, nothing) {
@@ -234,6 +240,7 @@ function alertCard(alert, open) {
       alert.kind === "advisory" && el("span", { class: "tag tag-technical" }, t("Advisory")),
       active && el("span", { class: alert.stage === "provisional" ? "tag tag-provisional" : "tag tag-plain" }, alert.stage === "provisional" ? t("provisional") : t("confirmed")),
       ended && el("span", { class: `tag tag-ended` }, ended),
+      alert.state === "suppressed" && el("span", { class: "tag tag-plain" }, keptBack(alert)),
       el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : t("{from} to {to}", { from: clockTime(alert.onset_t), to: clockTime(alert.t) })),
     ),
     el("p", { class: "message", lang: languageOf(alert) }, typeset(messageOf(alert))),

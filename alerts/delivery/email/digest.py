@@ -34,8 +34,9 @@ def entry(notification: Notification) -> str:
     """What a mail says of one notification: three lines."""
     alert = notification.alert
     who = f"Patient {_line(alert.patient)}" if alert.patient else "The system"
+    kept_back = f", kept back with {alert.suppressed_by}" if alert.state == "suppressed" else ""
     return (
-        f"{alert.priority.upper()} priority, {alert.transition}, {alert.stage}, {time_text(alert.t)}\n"
+        f"{alert.priority.upper()} priority, {alert.transition}, {alert.stage}{kept_back}, {time_text(alert.t)}\n"
         f"{who}: {_line(alert.message)}\n"
         f"Rule {_line(alert.rule)} ({_line(alert.source)})"
     )

@@ -18,7 +18,7 @@ from hl7apy.parser import parse_segment
 
 from alerts.delivery.notification import Notification, NotificationKey
 from alerts.delivery.receipts import AnswerState
-from contracts.condition import Alert, ConditionState, Kind, Priority
+from contracts.condition import Alert, AlertState, ConditionState, Kind, Priority
 from contracts.signals import default_registry
 
 PROFILE = "IHE_PCD_ACM_001^IHE PCD^1.3.6.1.4.1.19376.1.6.4.4^ISO"
@@ -29,6 +29,10 @@ PRIORITIES: dict[Priority, str] = {"high": "PH", "medium": "PM", "low": "PL", "n
 
 KINDS: dict[Kind, str] = {"physiological": "SP", "technical": "ST", "advisory": "SA"}
 """Facet 7 and OBX-8: SP, ST, SA are physiological, technical and advisory."""
+
+STANDING: frozenset[AlertState] = frozenset({"active", "suppressed"})
+INACTIVATION: dict[AlertState, str] = {"suppressed": "alarm-off"}
+"""IHE ACM alarm inactivation state; a kept back alert's condition stands and its alarm is off."""
 
 PHASES: dict[ConditionState, str] = {"onset": "start", "update": "continue", "clear": "end", "withdrawn": "end"}
 """Facet 3. A withdrawal ends the alert, too; its text says that it should not have been."""
@@ -138,8 +142,8 @@ def _facets(alert: Alert) -> list[_Facet]:
     return [
         *facets,
         _Facet(3, "68481^MDC_ATTR_EVENT_PHASE^MDC", "ST", PHASES[alert.transition]),
-        _Facet(4, "68482^MDC_ATTR_ALARM_STATE^MDC", "ST", "active" if alert.state == "active" else "inactive"),
-        _Facet(5, "68483^MDC_ATTR_ALARM_INACTIVATION_STATE^MDC", "ST", "enabled"),
+        _Facet(4, "68482^MDC_ATTR_ALARM_STATE^MDC", "ST", "active" if alert.state in STANDING else "inactive"),
+        _Facet(5, "68483^MDC_ATTR_ALARM_INACTIVATION_STATE^MDC", "ST", INACTIVATION.get(alert.state, "enabled")),
         _Facet(6, "68484^MDC_ATTR_ALARM_PRIORITY^MDC", "ST", PRIORITIES[alert.priority]),
         _Facet(7, "68485^MDC_ATTR_ALERT_TYPE^MDC", "ST", KINDS[alert.kind]),
     ]
