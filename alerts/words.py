@@ -38,7 +38,6 @@ STATE_WORDS: Mapping[AlertState, Words] = {
     "suppressed": {"en": "kept back", "ja": "抑制中"},
     "cleared": {"en": "over", "ja": "解消"},
     "withdrawn": {"en": "withdrawn", "ja": "取り消し"},
-    "suppressed": {"en": "kept back", "ja": "抑制中"},
 }
 
 TRANSITION_WORDS: Mapping[ConditionState, Words] = {
