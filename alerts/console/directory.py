@@ -11,16 +11,14 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 import structlog
 
-MODE = 0o600
-BUSY_TIMEOUT_S = 10.0
-BUSY_RETRY_S = 0.005
+from alerts.console.private_database import private_database
+
 WARD_AGE_S = 5.0
 """How old what is known of wards may be: a transfer takes so long to change who is told."""
 
@@ -106,38 +104,8 @@ class Directory:
         with self._connection() as connection:
             return connection.execute("DELETE FROM patient WHERE pseudonym = ?", (pseudonym,)).rowcount > 0
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        self._make_private()
-        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
-            _turn_to_wal(connection)
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute(_SCHEMA)
-            with connection:
-                yield connection
-
-    def _make_private(self) -> None:
-        """The file with mode 0600, before SQLite sees it: its -wal and -shm files take the same mode."""
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, MODE))
-        if self.path.stat().st_mode & 0o077:
-            self.path.chmod(MODE)
-
-
-def _turn_to_wal(connection: sqlite3.Connection) -> None:
-    """Give the file a write-ahead log, which it keeps. Of two connections that do so to a new file at once, SQLite
-    refuses one without waiting, whatever its timeout. Raises `sqlite3.OperationalError` after `BUSY_TIMEOUT_S`."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                raise
-            time.sleep(BUSY_RETRY_S)
-        else:
-            return
+    def _connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        return private_database(self.path, _SCHEMA)
 
 
 class WardBook:

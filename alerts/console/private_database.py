@@ -1,4 +1,4 @@
-"""A SQLite file that its owner alone may read, for the accounts of a site."""
+"""A SQLite file that its owner alone may read: for the accounts of a site, and for its directory of names."""
 
 from __future__ import annotations
 
