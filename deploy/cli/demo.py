@@ -40,7 +40,8 @@ def demo(
     if faults not in PRESETS:
         raise UserError(f"--faults: there are {', '.join(PRESETS)}")
     configure_logging("demo", "WARNING")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what runs in the background deaf to SIGINT
+        signal.signal(number, signal.default_int_handler)
     plan = DemoPlan(
         patients=patients,
         duration_s=duration,
