@@ -166,7 +166,7 @@ async def test_observations_and_data_points_arrive_and_names_do_not(configuratio
     assert taken[0]["seq"] == taken[2]["seq"]
     quarantined = await read_all(configuration, QUARANTINE)
     refused = [msgspec.json.decode(record.value, type=Quarantined) for record in quarantined]
-    assert [one.reason for one in refused] == [Reason.NO_VALUE, Reason.BAD_FIELD]
+    assert {one.reason for one in refused} == {Reason.NO_VALUE, Reason.BAD_FIELD}  # partitions have no order
     written = [part for record in (*telemetry, *quarantined) for part in (record.key, record.value, *record.headers)]
     assert name not in f"{written}{[one.payload() for one in refused]}"
 
