@@ -52,12 +52,6 @@ def key_of(one: Alert) -> Key:
     return (one.id, one.transition, one.stage, one.sequence)
 
 
-async def until(holds: Callable[[], Any], limit_s: float = 60.0) -> None:
-    async with asyncio.timeout(limit_s):
-        while not holds():  # noqa: ASYNC110 - brokers and processes set no event of ours
-            await asyncio.sleep(0.02)
-
-
 async def produce(
     configuration: Configuration, values: Sequence[tuple[bytes | None, bytes]], topic: str = ALERTS
 ) -> None:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,7 @@ from loadtest.processes import Child, environment_of
 from loadtest.replay import produce
 from loadtest.replay_input import Intake, Line
 from tests.twin_state.conftest import ENGINE_RULES
-
-TIMEOUT_S = 60.0
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not await condition():
-        assert time.monotonic() < deadline, f"no {what} within {TIMEOUT_S:g} s"
-        await asyncio.sleep(0.2)
+from tests.waiting import until
 
 
 def lines(start: float, seconds: int) -> list[Line]:

@@ -32,10 +32,10 @@ from tests.alerts.delivery_harness import (
     key_of,
     metric,
     produce,
-    until,
     until_committed,
     value_of,
 )
+from tests.waiting import until
 
 SUBSCRIBER = Path(__file__).resolve().parents[2] / "docs" / "examples" / "subscribe_alerts.py"
 

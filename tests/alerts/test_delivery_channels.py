@@ -57,11 +57,11 @@ from tests.alerts.delivery_harness import (
     key_of,
     metric,
     produce,
-    until,
     until_committed,
     value_of,
 )
 from tests.alerts.delivery_harness import read_receipts as read
+from tests.waiting import until
 
 SECRET = "a secret of some length"
 
@@ -322,9 +322,13 @@ async def test_a_subscriber_answers_on_the_response_topic(configuration: Configu
             for payload in (b"nonsense", b'{"state": "sent"}', b'{"state": "accepted"}'):
                 await client.publish(topic, payload, qos=1, properties=properties)
             await client.publish(topic, b'{"state": "read"}', qos=1)  # says not of what
-            receipts = await read(configuration, lambda found: any(one.state == "accepted" for one in found))
+            receipts = await read(
+                configuration, lambda found: {"delivered", "accepted"} <= {one.state for one in found}
+            )
     assert topic == f"biotwin/answers/v1/{configuration.site}"
-    assert [one.state for one in receipts] == ["queued", "sent", "delivered", "accepted"]
+    assert [one.state for one in receipts][:2] == ["queued", "sent"]
+    # The subscriber may answer before the broker's own acknowledgement is looked at.
+    assert sorted(one.state for one in receipts[2:]) == ["accepted", "delivered"]
     assert {(one.alert, one.patient, one.channel) for one in receipts} == {(f"{1:016x}", "p1", "mqtt")}
 
 

@@ -26,8 +26,9 @@ from contracts.configuration import Configuration, EscalationChain, EscalationSt
 from contracts.topics import ALERTS, CALLS, HEARTBEATS, JOURNAL, ON_CALL
 from deploy.mqtt.mosquitto import MosquittoBroker
 from loadtest.receivers import Reply, Request, http_receiver
-from tests.alerts.delivery_harness import alert, deliver_process, delivering, metric, produce, until, value_of
+from tests.alerts.delivery_harness import alert, deliver_process, delivering, metric, produce, value_of
 from tests.alerts.test_escalation import ACKNOWLEDGED, ANNOUNCED, ESCALATED, hook
+from tests.waiting import until
 
 pytestmark = pytest.mark.kafka
 
@@ -192,6 +193,9 @@ async def test_who_is_lost_is_missed_until_they_are_back(configuration: Configur
             await produce(configuration, [(b"p1", value_of(alert(1)))])
             await until(lambda: lost("console", "3-west") and lost("subscriber", "mqtt:gateway"))
             await until(lambda: lost("subscriber", "paging"))
+            # The metric rises before the alarm is written.
+            all_told = lambda found: len(alarms(found, "subscriber-lost") + alarms(found, "console-lost")) == 3  # noqa: E731
+            await read(configuration, ALERTS, all_told)
             async with aiomqtt.Client(mqtt.host, mqtt.port, will=will) as gateway:
                 await gateway.publish(presence, b"online", qos=1, retain=True)
                 await produce(configuration, [(b"console:3-west", b"{}")], HEARTBEATS)

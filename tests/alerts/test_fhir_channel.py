@@ -21,10 +21,10 @@ from tests.alerts.delivery_harness import (
     delivering,
     produce,
     read_receipts,
-    until,
     until_committed,
     value_of,
 )
+from tests.waiting import until
 
 SECRET = "a secret of some length"
 Kind = Literal["handshake", "heartbeat", "event-notification"]

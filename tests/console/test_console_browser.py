@@ -28,19 +28,18 @@ from tests.console.console_harness import (
     chromium,
     evidence,
     identity,
+    live,
     running_console,
     score,
     signal,
     signed_in_client,
     twin,
-    until,
     write,
 )
+from tests.waiting import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.browser]
 
-PATIENCE_MS = 60_000
-expect.set_options(timeout=PATIENCE_MS)
 
 PEOPLE = {"p-1": ("Ada Quill", "9"), "p-2": ("Bela Roth", "10"), "p-3": ("Cem Usta", "11")}
 
@@ -77,18 +76,19 @@ async def page(browser: SignedIn, console: Console) -> AsyncIterator[Page]:
     opened.on("console", lambda message: trouble.append(message.text) if "Content Security" in message.text else None)
     await opened.goto(console.url)
     await live(opened)
-    await expect(opened.locator("tbody tr")).to_have_count(len(PEOPLE), timeout=PATIENCE_MS)
+    await expect(opened.locator("tbody tr")).to_have_count(len(PEOPLE))
     yield opened
     assert trouble == []
-
-
-async def live(page: Page) -> None:
-    await page.wait_for_selector("body[data-connection=live]", timeout=PATIENCE_MS)
 
 
 async def order(page: Page) -> list[str]:
     found: list[str] = await page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.dataset.patient)")
     return found
+
+
+async def shows(page: Page, patients: list[str]) -> None:
+    """Wait until the list has these patients in this order."""
+    await until(lambda: _is(order(page), patients))
 
 
 def low_saturation(patient: str, at: float, priority: str = "high", **more: Any) -> Record:
@@ -97,13 +97,11 @@ def low_saturation(patient: str, at: float, priority: str = "high", **more: Any)
 
 async def test_the_list_is_sorted_by_urgency_and_names_stand_beside_pseudonyms(page: Page, bootstrap: str) -> None:
     now = time.time()
-    assert await order(page) == ["p-1", "p-2", "p-3"]
+    await shows(page, ["p-1", "p-2", "p-3"])
     await write(bootstrap, [twin("p-3", now, {"heart_rate": 70}, news2=score(1, 6, ["spo2"])), twin("p-9", now, {})])
-    await expect(page.locator("tbody tr")).to_have_count(4)
-    assert await order(page) == ["p-3", "p-1", "p-2", "p-9"]
+    await shows(page, ["p-3", "p-1", "p-2", "p-9"])
     await write(bootstrap, [low_saturation("p-2", now, "medium"), low_saturation("p-9", now)])
-    await expect(page.locator("[data-patient=p-9] .row-alert")).to_have_count(1)
-    await until(lambda: _is(order(page), ["p-9", "p-2", "p-3", "p-1"]))
+    await shows(page, ["p-9", "p-2", "p-3", "p-1"])
     second = page.locator("[data-patient=p-2]")
     await expect(second.locator("th")).to_contain_text("Medium priority")
     await expect(second.locator(".bed")).to_have_text("10")
@@ -111,7 +109,7 @@ async def test_the_list_is_sorted_by_urgency_and_names_stand_beside_pseudonyms(p
     await expect(second.locator(".pseudonym")).to_contain_text("p-2")
     await expect(page.locator("[data-patient=p-3] .news2")).to_contain_text("1–6")
     await expect(page.locator("[data-patient=p-3] .news2")).to_contain_text("without SpO₂")
-    assert await page.title() == "(1 high) Ward · BioTwin"
+    await expect(page).to_have_title("(1 high) Ward · BioTwin")
 
 
 async def _is(found: Any, wanted: object) -> bool:
@@ -211,7 +209,7 @@ async def test_a_lost_connection_is_unmistakable_and_nothing_is_missed(
     await expect(page.locator("#banner-text")).to_contain_text("Connection lost. What you see is as of")
     await expect(page.locator("#connection-text")).to_contain_text("Reconnecting, data as of")
     assert await page.locator("main").evaluate("main => getComputedStyle(main).filter") == "grayscale(1)"
-    await until(lambda: _is(page.title(), "Not live · (1 high) Ward · BioTwin"))
+    await expect(page).to_have_title("Not live · (1 high) Ward · BioTwin")
     await write(bootstrap, [low_saturation("p-2", now, "low"), low_saturation("p-1", now, stage="settled")])
     await console.start()
     await live(page)
@@ -226,6 +224,12 @@ async def test_a_restarted_console_resumes_a_stream_by_its_last_id(console: Cons
     now = time.time()
     await write(bootstrap, [low_saturation("p-1", now)])
     async with signed_in_client() as client:
+
+        async def known() -> bool:
+            answer = await client.get(console.url + "/api/patients/p-1")
+            return bool(answer.json().get("alerts"))
+
+        await until(known)
         last_id = (await _ids(client, console.url, "", "reset"))[-1]
         await console.stop()
         await write(bootstrap, [low_saturation("p-2", now), low_saturation("p-3", now)])
@@ -314,7 +318,7 @@ async def test_the_patient_page_shows_the_reason_and_every_time(page: Page, cons
 async def test_everything_is_reached_by_keyboard(page: Page, bootstrap: str) -> None:
     now = time.time()
     await write(bootstrap, [low_saturation("p-2", now)])
-    await until(lambda: _is(order(page), ["p-2", "p-1", "p-3"]))
+    await shows(page, ["p-2", "p-1", "p-3"])
     await page.keyboard.press("Tab")
     await expect(page.locator(":focus")).to_have_text("Skip to the patients")
     assert await page.locator(":focus").evaluate("link => link.getBoundingClientRect().top") >= 0
@@ -325,7 +329,7 @@ async def test_everything_is_reached_by_keyboard(page: Page, bootstrap: str) -> 
     await page.keyboard.press("ArrowDown")
     await expect(page.locator(":focus")).to_have_text("Ada Quill")
     await write(bootstrap, [low_saturation("p-3", now), low_saturation("p-3", now, stage="settled")])
-    await until(lambda: _is(order(page), ["p-2", "p-3", "p-1"]))
+    await shows(page, ["p-2", "p-3", "p-1"])
     await expect(page.locator(":focus")).to_have_text("Ada Quill")
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/patients/p-1")
@@ -346,12 +350,12 @@ async def test_the_filter_finds_by_bed_name_and_pseudonym(page: Page) -> None:
         ("", ["p-1", "p-2", "p-3"]),
     ):
         await page.get_by_label("Find").fill(text)
-        assert await order(page) == found
+        await shows(page, found)
     await page.get_by_label("Find").fill("nobody")
     await expect(page.locator("#empty")).to_have_text("No patient fits the filter.")
     await page.get_by_label("Find").fill("")
     await page.get_by_label("Ward").select_option("3 West")
-    assert await order(page) == ["p-1", "p-2", "p-3"]
+    await shows(page, ["p-1", "p-2", "p-3"])
 
 
 async def test_names_stand_in_no_address(page: Page, console: Console, bootstrap: str) -> None:
@@ -560,7 +564,7 @@ async def test_unanswered_alerts_stand_before_answered_ones_and_latched_ones_sta
             signal(first, "acknowledge", "acknowledged", 2, t=now + 1, actor="nurse-1"),
         ],
     )
-    await until(lambda: _is(order(page), ["p-2", "p-1", "p-3"]))
+    await shows(page, ["p-2", "p-1", "p-3"])
     cleared = low_saturation("p-2", now, stage="settled", transition="clear", t=now + 40, sequence=2)
     over = signal(second, "condition_cleared", "latched", 2, t=now + 41, escalation=2)
     await write(bootstrap, [over, cleared])

@@ -27,10 +27,10 @@ from deploy.kafka.scratch import ScratchKafka
 from loadtest.kafka_log import keyed_values
 from loadtest.sse import AlertListener, http_get
 from tests.alerts.delivery_harness import alert, delivering, metric, produce, value_of
-from tests.alerts.delivery_harness import until as wait_for
 from tests.alerts.test_escalation_delivery import alarms, read
-from tests.console.console_harness import Console, running_console, signed_in_client, until
+from tests.console.console_harness import Console, running_console, signed_in_client
 from tests.console.test_receipt_book import call, receipt
+from tests.waiting import until
 
 pytestmark = pytest.mark.kafka
 
@@ -49,7 +49,7 @@ async def loaded(console: Console) -> None:
         async with signed_in_client(base_url=console.url) as client:
             return bool((await client.get("/api/ward")).json()["loaded"])
 
-    await until(is_loaded, 60)
+    await until(is_loaded)
 
 
 async def got(console: Console, path: str) -> Any:
@@ -136,14 +136,14 @@ async def test_a_client_that_has_stopped_reading_holds_up_no_other(
             await asyncio.wait_for(listener.connected.wait(), 30)
             values = [(b"p1", value_of(msgspec.structs.replace(alert(n), message=padding))) for n in range(count)]
             await produce(configuration, values)
-            await wait_for(lambda: len(listener.receipts) >= count, 30)
+            await until(lambda: len(listener.receipts) >= count)
             log = (tmp_path / "console.log").read_text()
 
             async def beats() -> bool:
                 found = await keyed_values(configuration.kafka.bootstrap, HEARTBEATS)
                 return b"console:3-west" in {key for key, _ in found}
 
-            await until(beats, 30)  # a station whose browser listens is said to be there
+            await until(beats)  # a station whose browser listens is said to be there
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
     assert [one.alert["id"] for one in listener.receipts] == [alert(n).id for n in range(count)]

@@ -30,12 +30,13 @@ from tests.console.console_harness import (
     alert,
     chromium,
     evidence,
+    live,
     running_console,
     signal,
     twin,
-    until,
     write,
 )
+from tests.waiting import until
 
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 PASSWORD = "correct horse battery"
@@ -76,7 +77,7 @@ async def opened(browser: SignedIn, url: str, locale: str = "en-GB", cookie: str
     held = {} if cookie is None else {"cookie": cookie}
     page = await browser.new_page(locale=locale, bypass_csp=True, **held)
     await page.goto(url)
-    await page.wait_for_selector("body[data-connection=live]", timeout=20_000)
+    await live(page)
     return page
 
 
@@ -240,7 +241,7 @@ async def test_roles_are_taken_and_handed_over_and_a_browser_says_where_it_stand
     assert abs(command["until"] - command["t"] - 8 * 3600) < 30
     await write(kafka.bootstrap, [on_call("ward-nurse", ACCOUNT, time.time(), "take_role")])
     role = page.locator("[data-role=ward-nurse]")
-    await expect(role.locator(".holder")).to_have_text(ACCOUNT, timeout=15_000)
+    await expect(role.locator(".holder")).to_have_text(ACCOUNT)
     await role.get_by_label("Hand over to").fill("two words")
     await role.get_by_role("button", name="Hand over").click()
     await expect(role.get_by_role("status")).to_contain_text("Not done: ")
@@ -250,7 +251,7 @@ async def test_roles_are_taken_and_handed_over_and_a_browser_says_where_it_stand
     handed = (await commands_in(kafka))[-1]
     assert (handed["kind"], handed["to"]) == ("hand_over_role", "nurse-2")
     await write(kafka.bootstrap, [on_call("ward-nurse", "nurse-2", time.time(), "hand_over_role")])
-    await expect(role.locator(".holder")).to_have_text("nurse-2", timeout=15_000)
+    await expect(role.locator(".holder")).to_have_text("nurse-2")
     async with page.expect_request(re.compile(r"/events\?station=3-west$")):
         await page.goto(console.url)
     topic = Kafka(bootstrap=kafka.bootstrap)
@@ -305,7 +306,7 @@ async def test_a_whole_round_is_done_by_keyboard_alone(
     await tab_to(page, "Password")
     await page.keyboard.type(PASSWORD)
     await page.keyboard.press("Enter")
-    await page.wait_for_selector("body[data-connection=live]", timeout=20_000)
+    await live(page)
     await expect(page.locator("tr[data-patient=p-2] .row-alert")).to_have_count(1)
     await tab_to(page, "Bela Roth")
     await page.keyboard.press("Enter")
@@ -374,7 +375,7 @@ async def test_axe_finds_nothing_on_any_page_and_no_english_is_left_in_japanese(
         page = await browser.new_page(locale=locale, bypass_csp=True)
         for path in ("/", "/inbox", "/on-call", "/patients/p-9", "/patients/p-2"):
             await page.goto(console.url + path)
-            await page.wait_for_selector("body[data-connection=live]", timeout=20_000)
+            await live(page)
             if path in {"/", "/inbox", "/patients/p-2"}:
                 wanted = "下回っています" if locale == "ja-JP" else "below 85"
                 await expect(page.locator("main")).to_contain_text(wanted)

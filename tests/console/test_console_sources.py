@@ -27,7 +27,8 @@ from deploy.cli.console import history_in
 from deploy.kafka.broker import Broker
 from deploy.kafka.topics import create_topics
 from stream.history_rows import schema
-from tests.console.console_harness import Console, running_console, signed_in_client, twin, until, write
+from tests.console.console_harness import Console, running_console, signed_in_client, twin, write
+from tests.waiting import until
 
 
 class Source:
@@ -55,12 +56,12 @@ async def test_a_kafka_that_goes_away_is_told_and_recovered_from(tmp_path: Path)
                 return found["kafka"] is kafka and len(found["rows"]) == patients
 
             await write(broker.bootstrap, [twin("p-1", time.time(), {"heart_rate": 70})])
-            await until(lambda: shows(True, 1), 30)
+            await until(lambda: shows(True, 1))
             broker.stop()
-            await until(lambda: shows(False, 1), 30)
+            await until(lambda: shows(False, 1))
             broker.start()
             await write(broker.bootstrap, [twin("p-2", time.time(), {"heart_rate": 70})])
-            await until(lambda: shows(True, 2), 60)
+            await until(lambda: shows(True, 2))
             log = await console.logged("kafka_unreachable")
             assert log.count('"kafka_unreachable"') < 5
     finally:

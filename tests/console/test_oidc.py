@@ -24,7 +24,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from deploy.children import free_ports
-from tests.console.console_harness import Console, running_console, until
+from tests.console.console_harness import Console, running_console
+from tests.waiting import until
 
 SECRET = "the-client-secret"
 
@@ -124,7 +125,7 @@ async def console(provider: Provider, tmp_path: Path) -> AsyncIterator[Console]:
 
 
 def client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=20, follow_redirects=True)
+    return httpx.AsyncClient(timeout=60, follow_redirects=True)
 
 
 async def test_one_signs_in_at_the_provider_with_the_role_of_a_claim(provider: Provider, console: Console) -> None:
@@ -166,7 +167,7 @@ async def test_a_foreign_key_a_foreign_state_and_a_code_twice_are_refused(provid
     async with client() as browser:
         assert (await browser.get(console.url + "/")).status_code == 403
     provider.signs_with = provider.key
-    async with httpx.AsyncClient(timeout=20) as browser, client() as victim:
+    async with httpx.AsyncClient(timeout=60) as browser, client() as victim:
         begun = (await browser.get(console.url + "/login")).headers["Location"]
         assert urlsplit(begun).port == provider.port
         back = (await browser.get(begun)).headers["Location"]

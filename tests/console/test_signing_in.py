@@ -17,7 +17,7 @@ from alerts.console.audit import AuditJournal
 from alerts.console.event_stream import Streams
 from alerts.console.ward import Ward
 from contracts.metrics import ProcessMetrics
-from tests.console.console_harness import until
+from tests.waiting import until
 
 PASSWORD = "correct horse battery"
 HERE = {"Sec-Fetch-Site": "same-origin"}

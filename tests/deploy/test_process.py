@@ -69,9 +69,9 @@ def test_a_signal_drains_and_ends_with_zero(tmp_path: Path, number: signal.Signa
         stderr=subprocess.PIPE,
     )
     try:
-        assert wait_until(lambda: bool(running_processes(configuration)), 30)
+        assert wait_until(lambda: bool(running_processes(configuration)), 60.0)
         (found,) = running_processes(configuration)
-        assert wait_until(lambda: httpx.get(f"{found.url}/readyz").status_code == 200, 10)
+        assert wait_until(lambda: httpx.get(f"{found.url}/readyz").status_code == 200, 60.0)
         child.send_signal(number)
         _, stderr = child.communicate(timeout=30)
     finally:
@@ -95,7 +95,7 @@ def test_two_processes_of_one_name_are_both_found(tmp_path: Path) -> None:
         [sys.executable, "-c", PROGRAM], env=os.environ | {"BIOTWIN_DATA": str(tmp_path)}, stderr=subprocess.DEVNULL
     )
     try:
-        assert wait_until(lambda: bool(running_processes(configuration)), 30)
+        assert wait_until(lambda: bool(running_processes(configuration)), 60.0)
         with serve_metrics(configuration, ProcessMetrics(), "ingest-0"):
             found = running_processes(configuration)
             assert {process.pid for process in found} == {child.pid, os.getpid()}

@@ -85,7 +85,7 @@ def test_real_prometheus_finds_and_scrapes_a_process(prometheus: Prometheus, con
         metrics.counter("biotwin_quarantined_total").labels("not_json").inc(3)
         metrics.histogram("biotwin_publish_to_ingest_seconds").observe(0.004)
         endpoint.set_ready(True)
-        assert wait_until(lambda: prometheus.value('biotwin_ready{process="ingest-0"}') == 1.0, 30, 0.2)
+        assert wait_until(lambda: prometheus.value('biotwin_ready{process="ingest-0"}') == 1.0, 60.0, 0.2)
         assert prometheus.value("biotwin_ingest_readings_total") == 42.0
         assert prometheus.value('biotwin_quarantined_total{reason="not_json"}') == 3.0
         assert prometheus.value("biotwin_publish_to_ingest_seconds_count") == 1.0
@@ -94,7 +94,7 @@ def test_real_prometheus_finds_and_scrapes_a_process(prometheus: Prometheus, con
         assert resident > 1e6
         labels = prometheus.query("biotwin_ingest_readings_total")[0]["metric"]
         assert set(labels) == {"__name__", "instance", "job", "process"}
-    assert wait_until(lambda: prometheus.query("up") == [], 30, 0.2), "a process that said goodbye is still scraped"
+    assert wait_until(lambda: prometheus.query("up") == [], 60.0, 0.2), "a process that said goodbye is still scraped"
 
 
 @pytest.mark.prometheus
@@ -103,7 +103,7 @@ def test_every_rule_runs_on_a_real_prometheus(prometheus: Prometheus) -> None:
         groups = httpx.get(f"{prometheus.url}/api/v1/rules").json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    assert wait_until(lambda: bool(rules()) and all(rule["health"] != "unknown" for rule in rules()), 30, 0.2)
+    assert wait_until(lambda: bool(rules()) and all(rule["health"] != "unknown" for rule in rules()), 60.0, 0.2)
     assert {rule["name"]: rule["health"] for rule in rules()} == {rule["name"]: "ok" for rule in rules()}
     assert len(rules()) >= 10
 

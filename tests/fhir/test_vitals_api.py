@@ -21,7 +21,8 @@ from alerts.console.ward import Ward
 from contracts.configuration import Configuration
 from deploy.fhir.api import fhir_routes
 from deploy.fhir.validator import FhirValidator
-from tests.console.console_harness import running_console, twin, until, write
+from tests.console.console_harness import running_console, twin, write
+from tests.waiting import until
 
 NOW = 1_763_900_100.0
 TOKEN = {"Authorization": "Bearer secret"}
@@ -195,7 +196,7 @@ async def test_the_console_serves_them(kafka: Any, tmp_path: Path) -> None:
                 # For a moment after its start the console does not know yet whether Kafka stays.
                 return entries if {one["search"]["mode"] for one in entries} == {"match"} else []
 
-            entries = await until(found, 30)
+            entries = await until(found)
     finally:
         await kafka.wipe()
     assert [one["resource"]["valueQuantity"]["value"] for one in entries] == [61]

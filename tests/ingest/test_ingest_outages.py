@@ -24,6 +24,7 @@ from deploy.kafka.scratch import ScratchKafka
 from deploy.kafka.topics import delete_topics, describe_topics
 from deploy.mqtt.mosquitto import MosquittoBroker
 from ingest.service import IngestService
+from tests.waiting import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mqtt]
 
@@ -43,11 +44,17 @@ async def running(configuration: Configuration) -> AsyncIterator[IngestService]:
         await task
 
 
-async def until(service: IngestService, records: int) -> None:
+async def written(service: IngestService, records: int) -> None:
     """Wait until so many records are in Kafka and nothing is held any more."""
-    async with asyncio.timeout(DEADLINE_S):
-        while service.writer.records_acknowledged < records or service.session.unacknowledged:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until(
+        lambda: service.writer.records_acknowledged >= records and not service.session.unacknowledged,
+        timeout_s=DEADLINE_S,
+    )
+
+
+async def held(service: IngestService, records: int) -> None:
+    """Wait until so many messages at least wait for their acknowledgement."""
+    await until(lambda: service.session.unacknowledged >= records, timeout_s=DEADLINE_S)
 
 
 async def publish(configuration: Configuration, numbers: range) -> None:
@@ -71,9 +78,7 @@ def events(logs: list[structlog.typing.EventDict], *names: str) -> list[str]:
 
 async def said(logs: list[structlog.typing.EventDict], name: str) -> None:
     """Wait until the event was logged."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not events(logs, name):  # noqa: ASYNC110 - a log offers no event to wait for
-            await asyncio.sleep(0.05)
+    await until(lambda: events(logs, name), timeout_s=DEADLINE_S)
 
 
 async def test_topics_that_are_missing_at_start_are_waited_for(kafka: ScratchKafka, mqtt: MosquittoBroker) -> None:
@@ -89,9 +94,9 @@ async def test_topics_that_are_missing_at_start_are_waited_for(kafka: ScratchKaf
                 await service._subscribed.wait()
             await publish(configuration, range(20))
             await said(logs, "bindings_unreadable")
-            assert service.session.unacknowledged == 20
+            await held(service, 20)
             await kafka.create()
-            await until(service, 20)
+            await written(service, 20)
     assert await quarantined(configuration) == list(range(20))
     assert len(events(logs, "bindings_unreadable")) == 1
     await kafka.wipe()
@@ -107,16 +112,18 @@ async def test_topic_deleted_and_made_again_under_a_running_ingest(kafka: Scratc
             async with asyncio.timeout(DEADLINE_S):
                 await service._subscribed.wait()
             await publish(configuration, range(5))
-            await until(service, 5)
+            await written(service, 5)
             await delete_topics(kafka.bootstrap, [QUARANTINE])
-            async with asyncio.timeout(DEADLINE_S):
-                while await describe_topics(kafka.bootstrap, [QUARANTINE]):  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+
+            async def gone() -> bool:
+                return not await describe_topics(kafka.bootstrap, [QUARANTINE])
+
+            await until(gone, timeout_s=DEADLINE_S)
             await publish(configuration, range(5, 10))
             await said(logs, "kafka_not_writable")
-            assert service.session.unacknowledged == 5
+            await held(service, 5)
             await kafka.create()
-            await until(service, 10)
+            await written(service, 10)
     assert set(await quarantined(configuration)) >= set(range(5, 10))
     await kafka.wipe()
 
@@ -150,10 +157,11 @@ async def test_refused_writes_withhold_acknowledgements_until_kafka_takes_them(
                     count += 1
             await publish(configuration, range(count, count + 20))
             count += 20
-            assert service.session.unacknowledged >= 20
+            await held(service, 20)
             assert service._metrics.kafka_up._value.get() == 0
             await set_record_limit(kafka.bootstrap, 1_000_000)
-            await until(service, count)
+            await written(service, count)
+            await said(logs, "kafka_writable_again")
             assert service._metrics.kafka_up._value.get() == 1
     assert await quarantined(configuration) == list(range(count))
     assert events(logs, "kafka_not_writable", "kafka_writable_again") == ["kafka_not_writable", "kafka_writable_again"]
@@ -175,11 +183,11 @@ async def test_kafka_down_at_start_and_killed_later(tmp_path: Path, mqtt: Mosqui
                     await service._subscribed.wait()
                 await publish(configuration, range(10))
                 await asyncio.to_thread(kafka.start)
-                await until(service, 10)
+                await written(service, 10)
                 kafka.kill()
                 await publish(configuration, range(10, 20))
                 await asyncio.to_thread(kafka.start)
-                await until(service, 20)
+                await written(service, 20)
         assert await quarantined(configuration) == list(range(20))
         heard = events(logs, "kafka_not_writable", "kafka_writable_again")
         assert heard == ["kafka_not_writable", "kafka_writable_again"] * (len(heard) // 2)
@@ -204,10 +212,10 @@ async def test_mqtt_broker_down_at_start_and_restarted_keeps_the_session(
                 async with asyncio.timeout(DEADLINE_S):
                     await service._subscribed.wait()
                 await publish(configuration, range(10))
-                await until(service, 10)
+                await written(service, 10)
                 await asyncio.to_thread(mqtt.restart)
                 await publish(configuration, range(10, 20))
-                await until(service, 20)
+                await written(service, 20)
         assert await quarantined(configuration) == list(range(20))
         heard = events(logs, "mqtt_unreachable", "mqtt_connected_again")
         assert heard == ["mqtt_unreachable", "mqtt_connected_again"] * 2
@@ -257,7 +265,7 @@ async def test_broker_that_speaks_only_mqtt_3_1_1(kafka: ScratchKafka, mqtt: Mos
             async with asyncio.timeout(DEADLINE_S):
                 await service._subscribed.wait()
             await publish(direct, range(10))
-            await until(service, 10)
+            await written(service, 10)
     server.close()
     assert proxy.refused == 1
     assert events(logs, "mqtt_5_refused") == ["mqtt_5_refused"]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,26 +28,12 @@ from deploy.kafka.scratch import ScratchKafka
 from deploy.mqtt.mosquitto import MosquittoBroker
 from ingest.bindings import BindingTable
 from ingest.service import IngestService
+from tests.waiting import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mqtt]
 
 DEVICES = [f"device-{i}" for i in range(5)]
 DEADLINE_S = 60.0
-
-
-async def eventually(condition: Callable[[], Awaitable[bool] | bool], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Ask until the condition holds."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                answer = condition()
-                if isinstance(answer, Awaitable):
-                    answer = await answer
-                if answer:
-                    return
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pytest.fail(f"not within {timeout_s} s: {what}")
 
 
 def site_of(request: pytest.FixtureRequest) -> str:
@@ -83,7 +69,7 @@ async def running(configuration: Configuration) -> AsyncIterator[IngestService]:
     service = IngestService(configuration, ProcessMetrics())
     task = asyncio.create_task(service.run(stop, ready.set))
     try:
-        await eventually(lambda: ready.is_set() or task.done(), "ingest is ready")
+        await until(lambda: ready.is_set() or task.done(), "ingest is ready")
         yield service
     finally:
         stop.set()
@@ -155,7 +141,7 @@ async def test_observations_and_data_points_arrive_and_names_do_not(configuratio
             topic = f"biotwin/v1/{configuration.site}/{DEVICES[0]}/app"
             for payload in (*payloads, observation):  # the last is a repeat
                 await client.publish(topic, orjson.dumps(payload), qos=1)
-        await eventually(lambda: service.writer.records_acknowledged == 5, "all are in Kafka")
+        await until(lambda: service.writer.records_acknowledged == 5, "all are in Kafka")
     telemetry = await read_all(configuration, TELEMETRY)
     taken = [orjson.loads(record.value) for record in telemetry]
     assert [(one["session"], one["v"]) for one in taken] == [
@@ -186,8 +172,8 @@ async def test_readings_arrive_once_by_patient_and_what_is_refused_stands_in_qua
             await client.publish(f"{prefix}/alerts/high/p1", b"{}", qos=1)
             await client.publish(f"{prefix}/device-0/status", b'{"state":"online"}', qos=1)
             await client.publish(f"{prefix}/stranger/status", b'{"state":"offline"}', qos=1)
-        await eventually(lambda: service.writer.records_acknowledged == 204, "all records are in Kafka")
-        await eventually(lambda: service.session.unacknowledged == 0, "all messages are acknowledged")
+        await until(lambda: service.writer.records_acknowledged == 204, "all records are in Kafka")
+        await until(lambda: service.session.unacknowledged == 0, "all messages are acknowledged")
     assert await readings(configuration) == dict.fromkeys(expected(40), 1)
     statuses = []
     for record in await read_all(configuration, TELEMETRY):
@@ -213,7 +199,7 @@ async def test_two_slots_share_the_load(configuration: Configuration) -> None:
         pass
     async with running(first) as one, running(second) as other:
         await publish(configuration, 40)
-        await eventually(
+        await until(
             lambda: one.writer.records_acknowledged + other.writer.records_acknowledged == 200, "all are in Kafka"
         )
         assert min(one.writer.records_acknowledged, other.writer.records_acknowledged) > 40
@@ -227,24 +213,24 @@ async def test_kafka_stopped_and_continued_withholds_acknowledgements_and_loses_
     limits = msgspec.structs.replace(configuration.ingest, receive_maximum=20)
     async with running(msgspec.structs.replace(configuration, ingest=limits)) as service:
         await publish(configuration, 10)
-        await eventually(lambda: service.writer.records_acknowledged == 50, "the first are in Kafka")
+        await until(lambda: service.writer.records_acknowledged == 50, "the first are in Kafka")
         process = kafka.process
         assert process is not None
         process.send_signal(signal.SIGSTOP)
         try:
             await publish(configuration, 40, first=10)
             # Mosquitto 2.0.11 was seen to send 25 at a receive-maximum of 20. At twice of it ingest stops listening.
-            await eventually(lambda: service.session.unacknowledged > 0, "acknowledgements are withheld")
+            await until(lambda: service.session.unacknowledged > 0, "acknowledgements are withheld")
             await asyncio.sleep(1.0)
             assert 0 < service.session.unacknowledged <= 40
             assert service.writer.payloads <= 40
             assert service.writer.records_acknowledged == 50
             assert service._metrics.kafka_up._value.get() == 1
-            await eventually(lambda: service._metrics.kafka_up._value.get() == 0, "Kafka is reported as away")
+            await until(lambda: service._metrics.kafka_up._value.get() == 0, "Kafka is reported as away")
         finally:
             process.send_signal(signal.SIGCONT)
-        await eventually(lambda: service.writer.records_acknowledged >= 250, "all are in Kafka")
-        await eventually(lambda: service.session.unacknowledged == 0, "all messages are acknowledged")
+        await until(lambda: service.writer.records_acknowledged >= 250, "all are in Kafka")
+        await until(lambda: service.session.unacknowledged == 0, "all messages are acknowledged")
         assert service._metrics.kafka_up._value.get() == 1
     assert await readings(configuration) == dict.fromkeys(expected(50), 1)
 
@@ -270,14 +256,14 @@ async def test_killed_between_the_two_acknowledgements_everything_comes_again(co
     silent = IngestService(configuration, ProcessMetrics())
     silent.session.settle = lambda _delivery: None  # type: ignore[method-assign, assignment]
     task = asyncio.create_task(silent.run(asyncio.Event()))
-    await eventually(lambda: silent.session.unacknowledged == 0 and silent._subscribed.is_set(), "subscribed")
+    await until(lambda: silent.session.unacknowledged == 0 and silent._subscribed.is_set(), "subscribed")
     await publish(configuration, 20)
-    await eventually(lambda: silent.writer.records_acknowledged == 100, "all are in Kafka")
+    await until(lambda: silent.writer.records_acknowledged == 100, "all are in Kafka")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     async with running(configuration) as service:
-        await eventually(lambda: service.writer.records_acknowledged == 100, "all came again")
-        await eventually(lambda: service.session.unacknowledged == 0, "all messages are acknowledged")
+        await until(lambda: service.writer.records_acknowledged == 100, "all came again")
+        await until(lambda: service.session.unacknowledged == 0, "all messages are acknowledged")
     assert await readings(configuration) == dict.fromkeys(expected(20), 2)
     identities = {dict(record.headers)["ce_id"] for record in await read_all(configuration, TELEMETRY)}
     assert len(identities) == 100
@@ -291,7 +277,7 @@ async def test_killed_again_and_again_under_load_loses_nothing(configuration: Co
     async def started() -> None:
         nonlocal connections
         connections += 1
-        await eventually(lambda: log.read_bytes().count(b"mqtt_connected") == connections, "ingest is connected")
+        await until(lambda: log.read_bytes().count(b"mqtt_connected") == connections, "ingest is connected")
 
     process = start_process(configuration, tmp_path)
     await started()
@@ -312,7 +298,7 @@ async def test_killed_again_and_again_under_load_loses_nothing(configuration: Co
             async def more(seen: int = seen) -> bool:
                 return len(await readings(configuration)) > seen + 100
 
-            await eventually(more, "readings come in")
+            await until(more, "readings come in")
             process.kill()
             process.wait()
             process = start_process(configuration, tmp_path)
@@ -323,7 +309,7 @@ async def test_killed_again_and_again_under_load_loses_nothing(configuration: Co
         async def complete() -> bool:
             return set(await readings(configuration)) == expected(count)
 
-        await eventually(complete, "every reading is in Kafka")
+        await until(complete, "every reading is in Kafka")
     finally:
         enough.set()
         process.send_signal(signal.SIGTERM)
@@ -336,7 +322,7 @@ async def test_clean_stop_leaves_nothing_unacknowledged_and_end_of_slot_gives_it
     await bind_devices(configuration)
     async with running(configuration) as service:
         await publish(configuration, 10)
-        await eventually(lambda: service.writer.records_acknowledged == 50, "all are in Kafka")
+        await until(lambda: service.writer.records_acknowledged == 50, "all are in Kafka")
     await publish(configuration, 10, first=10)
     ending = IngestService(configuration, ProcessMetrics())
     await ending.end_slot()
@@ -345,5 +331,5 @@ async def test_clean_stop_leaves_nothing_unacknowledged_and_end_of_slot_gives_it
     await publish(configuration, 1, first=99)
     async with running(configuration) as service:
         await publish(configuration, 1, first=20)
-        await eventually(lambda: service.writer.records_acknowledged == 5, "only what came since")
+        await until(lambda: service.writer.records_acknowledged == 5, "only what came since")
     assert await readings(configuration) == dict.fromkeys(expected(21), 1)

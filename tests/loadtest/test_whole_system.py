@@ -77,7 +77,7 @@ def test_the_guardian_ends_what_its_owner_leaves_behind(tmp_path: Path) -> None:
     guardian.guard(child.pid)
     guardian.remove_at_end(folder)
     guardian.close()
-    assert child.wait(10) == -signal.SIGTERM
+    assert child.wait(60) == -signal.SIGTERM
     assert not folder.exists()
 
 
@@ -142,10 +142,10 @@ def test_a_device_whose_connection_breaks_is_told_by_its_last_will_until_it_is_b
                 assert told() == []
             finally:
                 device.kill()
-        assert wait_until(lambda: told()[:1] == [("onset", "Connection lost: pump.")], 30.0, 0.3), told()
+        assert wait_until(lambda: told()[:1] == [("onset", "Connection lost: pump.")], 60.0, 0.3), told()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as device:
             try:
-                assert wait_until(lambda: told()[-1][0] == "clear", 30.0, 0.3), told()
+                assert wait_until(lambda: told()[-1][0] == "clear", 60.0, 0.3), told()
             finally:
                 device.kill()
 

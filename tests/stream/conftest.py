@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from contracts import topics
 from stream.recovery import Plan, plan_recovery, read_newest
+from tests.waiting import until
 
 SCRIPT = Path(__file__).parent / "counting_worker.py"
 FAST = (
@@ -158,7 +159,7 @@ class Ward:
             await consumer.stop()
 
     async def until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float = 60.0) -> None:
-        await until(condition, timeout_s)
+        await until(condition, timeout_s=timeout_s)
 
     async def until_total(self, total: int, timeout_s: float = 90.0) -> dict[bytes, int]:
         """Wait until the durable counts add up to `total`, and return them."""
@@ -169,19 +170,8 @@ class Ward:
             counts.update(await self.counts())
             return sum(counts.values()) >= total
 
-        await until(reached, timeout_s, lambda: f"{sum(counts.values())} of {total} counted")
+        await until(reached, timeout_s=timeout_s, what=lambda: f"{sum(counts.values())} of {total} counted")
         return counts
-
-
-async def until(
-    condition: Callable[[], Awaitable[bool]], timeout_s: float = 30.0, what: Callable[[], str] = lambda: "the condition"
-) -> None:
-    """Ask again until `condition` holds; fails with what was seen last."""
-    deadline = time.monotonic() + timeout_s
-    while not await condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {timeout_s:g} s: {what()}")
-        await asyncio.sleep(0.1)
 
 
 @pytest.fixture

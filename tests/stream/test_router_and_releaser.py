@@ -92,7 +92,7 @@ async def test_commands_survive_kill_9_of_the_router(ward: Any, workers: Any) ->
         logged = {orjson.loads(record.value)["command"]["id"] for record in await ward.read(topics.TELEMETRY)}
         return len(bindings) == 40 and len(logged) == 40
 
-    await ward.until(routed, 40.0)
+    await ward.until(routed)
     records = await ward.read(topics.BINDINGS, partitions=1)
     newest = {record.key: orjson.loads(record.value) for record in records}
     assert all(len(value["intervals"]) == 1 for value in newest.values())
