@@ -103,7 +103,8 @@ class Broker(BackgroundServer):
                 f"port {self.port} is taken by another program. To use a Kafka that runs there, give it with --kafka;\n"
                 "to start this one elsewhere, set kafka.bootstrap to another port."
             )
-        spare = free_ports(2)
+        # Its own port is free too while it does not run, and may be offered for the inner one.
+        spare = [port for port in free_ports(3) if port != self.port]
         self.port = self.port or spare[0]
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from contracts.configuration import Configuration, Kafka
 from contracts.topics import TOPICS
+from deploy.children import free_ports
 from deploy.kafka.broker import MAX_MESSAGE_BYTES, Broker, BrokerError
 from deploy.kafka.scratch import ScratchKafka
 from deploy.kafka.topics import TopicsError, create_topics, describe_topics
@@ -61,6 +62,18 @@ async def test_data_are_kept_over_clean_stop_and_kill(tmp_path: Path) -> None:
         assert not (tmp_path / "kafka").exists()
         broker.start()
         assert await describe_topics(broker.bootstrap) == []
+    finally:
+        broker.kill()
+
+
+def test_a_restart_never_takes_its_own_port_for_the_inner_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, own, last = free_ports(3)
+    monkeypatch.setattr("deploy.kafka.broker.free_ports", lambda count: [first, own, last][:count])
+    broker = Broker(tmp_path / "kafka", own)
+    try:
+        assert broker.start() == f"127.0.0.1:{own}"
     finally:
         broker.kill()
 
