@@ -61,7 +61,8 @@ class Discharge(_Command, frozen=True, tag="discharge"):
 
 
 class Limits(_Command, frozen=True, tag="limits"):
-    """Personal limits, replacing those given before; a field that is absent falls back to the rule's own limit.
+    """Personal limits, replacing those given before; a field that is absent falls back to the rule's own limit. Who
+    sets one says why (`reason`) and until when (`expires_at`); without any, the rules' own limits apply again.
 
     Heart rates in 1/min, pressures in mm[Hg], SpO2 in %, `expires_at` in s.
     """
@@ -78,6 +79,19 @@ class Limits(_Command, frozen=True, tag="limits"):
     diastolic_high: float | None = None
     reason: str = ""
     expires_at: float | None = None
+
+    def missing(self) -> str:
+        """What a new order of limits lacks: "reason", "expires_at" or nothing (""). A log of before it was asked for
+        may hold orders without."""
+        given = (
+            *(self.heart_rate_low, self.heart_rate_high, self.heart_rate_maximum, self.zone_low, self.zone_high),
+            *(self.spo2_floor, self.systolic_low, self.systolic_high, self.diastolic_high),
+        )
+        if all(limit is None for limit in given):
+            return ""
+        if not self.reason.strip():
+            return "reason"
+        return "expires_at" if self.expires_at is None else ""
 
 
 class News2(_Command, frozen=True, tag="news2"):

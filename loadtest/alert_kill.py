@@ -184,9 +184,7 @@ class _Run:
         self.say = say
         self.killed: Counter[str] = Counter()
         self.receivers: dict[str, _Receiver] = {}
-        self.listener = AlertListener(
-            "127.0.0.1", system.configuration.console.port, next(iter(system.configuration.tokens))
-        )
+        self.listener = AlertListener("127.0.0.1", system.configuration.console.port, system.measuring_token)
         self.settings: dict[str, str] = {}
 
     @property

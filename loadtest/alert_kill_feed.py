@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import orjson
@@ -113,8 +113,8 @@ def _admit(feed: _Feed, start_t: float) -> None:
     t, author, patient = start_t - 60.0, "clinician-a", feed.patient
     feed.order(0.0, Admit(id=f"admit-{patient}", t=t, author=author, patient=patient, age_years=60))
     feed.order(0.0, Bind(id=f"bind-{patient}", t=t, author=author, patient=patient, device=feed.name))
-    limits = Limits(id=f"limits-{patient}", t=t, author=author, patient=patient, heart_rate_maximum=MAXIMUM)
-    feed.order(0.0, limits)
+    why: Any = {"reason": "beta blocker", "expires_at": t + 86_400.0, "heart_rate_maximum": MAXIMUM}
+    feed.order(0.0, Limits(id=f"limits-{patient}", t=t, author=author, patient=patient, **why))
 
 
 def _spells(feed: _Feed, duration_s: float) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:

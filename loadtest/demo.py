@@ -123,7 +123,7 @@ async def _stream(system: System, plan: DemoPlan, ingests: list[str], say: Say) 
     binds = sum(isinstance(order.command, Bind) for order in first)
     await _until(lambda: _count(bootstrap, topics.BINDINGS), binds, SETTLE_TIMEOUT_S)
     measured = plan.duration_s is not None
-    listener = AlertListener(configuration.console.host, configuration.console.port, next(iter(configuration.tokens)))
+    listener = AlertListener(configuration.console.host, configuration.console.port, system.measuring_token)
     listening = asyncio.create_task(listener.run() if measured else asyncio.sleep(0.0))
     if measured:
         await asyncio.wait_for(listener.connected.wait(), 30.0)

@@ -133,6 +133,12 @@ class System:
             data=str(self.folder),
         )
 
+    @property
+    def measuring_token(self) -> str:
+        """The one token of the console's interface, with which its alerts are measured."""
+        (token,) = self.configuration.tokens
+        return token
+
     def guard_brokers(self) -> None:
         """Put the brokers' processes under guard; to be called again after one was started anew."""
         for broker in (self.kafka, self.mqtt):

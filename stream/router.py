@@ -17,7 +17,7 @@ import structlog
 
 from alerts.on_call import OnCallTable
 from contracts import topics
-from contracts.command import Bind, Command, RoleCommand, Unbind
+from contracts.command import Bind, Command, Limits, RoleCommand, Unbind
 from contracts.identity import identity_text, text_identity
 from contracts.quarantine import Quarantined, Reason, encode_raw
 from contracts.reading import DeviceStatus, LoggedCommand
@@ -29,6 +29,10 @@ log = structlog.get_logger("stream.router")
 
 RECEIVED_AT_HEADER = "received_at"
 """Header with the command's arrival time, where its sender states one (a replay); else Kafka's own timestamp counts."""
+
+
+class UnfoundedError(ValueError):
+    """An order that does not say why, or until when."""
 
 
 class RouterProcessor:
@@ -52,7 +56,7 @@ class RouterProcessor:
             try:
                 command = msgspec.json.decode(value, type=Command)
                 outputs.extend(self._route(command, value, received_at))
-            except (msgspec.DecodeError, BindingError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, BindingError, UnfoundedError, UnicodeDecodeError) as error:
                 self._quarantined += 1
                 outputs.append(_refused(record, value, str(error), received_at))
         return outputs
@@ -73,6 +77,8 @@ class RouterProcessor:
         if isinstance(command, RoleCommand):
             roles = self._on_call.apply(command, received_at)
             return [] if roles is None else [OutputRecord(topics.ON_CALL, command.role.encode(), roles)]
+        if isinstance(command, Limits) and command.missing():
+            raise UnfoundedError(f"personal limits without {command.missing()}")
         logged = LoggedCommand(received_at, msgspec.Raw(value))
         return [OutputRecord(self._telemetry, command.patient.encode(), msgspec.json.encode(logged))]
 

@@ -64,18 +64,25 @@ def flag(alert: Alert, site: str) -> dict[str, Any]:
 
 
 def communication(alert: Alert, key: str, subscription: str, arrived_at: float) -> dict[str, Any]:
-    """That a subscription is told of one transition; `key` names the notification, `arrived_at` is when it came."""
+    """That a subscription is told of one transition; `key` names the notification, `arrived_at` is when it came.
+
+    An alert that is kept back, or joined the group of another, calls nobody: it is routine whatever its priority, says
+    which rule calls in its place, and names the alert that it joined.
+    """
+    kept_back = alert.state == "suppressed"
+    payload = [alert.message, f"Calls nobody: {alert.suppressed_by} does."] if kept_back else [alert.message]
+    about = [alert.id, alert.group_lead] if alert.group_lead else [alert.id]
     built: dict[str, Any] = {
         "resourceType": "Communication",
         "id": _short(f"{subscription}/{key}"),
         "identifier": [identifier("notification", f"{subscription}/{key}")],
         "status": "completed",
-        "priority": URGENCIES[alert.priority],
-        "about": [{"reference": full_url("DetectedIssue", alert.id)}],
+        "priority": URGENCIES["none" if kept_back else alert.priority],
+        "about": [{"reference": full_url("DetectedIssue", one)} for one in about],
         "sent": instant(arrived_at),
         "recipient": [{"type": "Device", "identifier": identifier("subscription", subscription)}],
         "sender": software_reference(),
-        "payload": [{"contentString": alert.message}],
+        "payload": [{"contentString": text} for text in payload],
     }
     if alert.patient:
         built["subject"] = patient_reference(alert.patient)

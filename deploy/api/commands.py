@@ -155,6 +155,9 @@ def _check_limits(command: Limits) -> None:
         low_value, high_value = getattr(command, lower), getattr(command, upper)
         if low_value is not None and high_value is not None and low_value >= high_value:
             raise CommandError(f"{lower}: lies not below {upper}")
+    missing = command.missing()
+    if missing:
+        raise CommandError(f"{missing}: personal limits are set for a stated reason and until a stated time")
 
 
 def _matches(text: str, pattern: re.Pattern[str], name: str) -> None:

@@ -91,12 +91,15 @@ def limits(
     systolic_high: Annotated[float | None, typer.Option(help="mm[Hg]")] = None,
     diastolic_high: Annotated[float | None, typer.Option(help="mm[Hg]")] = None,
     reason: Reason = "",
-    expires: Annotated[str, typer.Option(metavar="TIME", help="When these limits end.")] = "",
+    expires: Annotated[str, typer.Option(metavar="TIME", help="When these limits end; required with any limit.")] = "",
     at: At = "",
     author: Author = "",
     command_id: CommandId = "",
 ) -> None:
-    """Set the patient's own limits, replacing all that were set before; without any, the rules' limits apply."""
+    """Set the patient's own limits, for a reason and until a time, replacing all that were set before.
+
+    Without any limit, the rules' own apply again.
+    """
     send_command(
         "limits",
         at=at,

@@ -256,6 +256,14 @@ def test_an_alert_becomes_a_report_with_its_facets(fields: dict[str, Any], phase
     assert header.msh_21.value.startswith("IHE_PCD_ACM_001^")
 
 
+def test_an_alert_that_joined_another_is_reported_as_standing_with_its_alarm_off() -> None:
+    one = msgspec.structs.replace(
+        alert(1), state="suppressed", suppressed_by="spo2-below-usual", group_lead=f"{2:016x}"
+    )
+    found = facets(report_alert(notification(one), "site", 0.0))
+    assert [found[number].obx_5.value for number in "3456"] == ["start", "active", "alarm-off", "PH"]
+
+
 @settings(max_examples=50)
 @given(ALERTS)
 def test_no_text_breaks_a_report(one: Alert) -> None:

@@ -260,10 +260,15 @@ def alert(
     announced_id: str = "",
     opened_by: str = "",
     message_ja: str = "",
+    joins: Record | None = None,
 ) -> Record:
-    """A record of topic `alerts`. `opened_by` tells alerts of one rule apart."""
+    """A record of topic `alerts`. `opened_by` tells alerts of one rule apart; it calls nobody where it joins the group
+    of the alert of another record."""
     t = onset_t if t is None else t
     state = {"clear": "cleared", "withdrawn": "withdrawn"}.get(transition, "active")
+    lead = joins[2] if joins is not None else None
+    if lead is not None and state == "active":
+        state = "suppressed"
     value = {
         "id": identity(patient, rule, opened_by or onset_t),
         "patient": patient,
@@ -278,6 +283,7 @@ def alert(
         "sequence": sequence,
         "message": message,
         **({"message_ja": message_ja} if message_ja else {}),
+        **({"suppressed_by": lead["rule"], "group_lead": lead["id"]} if lead is not None else {}),
         "source": source,
         "evidence": evidence,
         "provenance": {

@@ -196,6 +196,59 @@ async def test_the_patient_page_marks_the_onset_and_shows_why_and_to_whom_it_wen
 
 @pytest.mark.kafka
 @pytest.mark.browser
+@pytest.mark.parametrize(
+    ("locale", "words"), [("en-GB", "joined spo2 high"), ("ja-JP", "spo2 high に合流")], ids=["en", "ja"]
+)
+async def test_an_alert_that_joined_another_is_shown_with_it_and_calls_nobody(
+    console: Console, browser: SignedIn, kafka: ScratchKafka, locale: str, words: str
+) -> None:
+    now = time.time()
+    lead, sounding = ringing("p-2", "high", now - 60)
+    joined = alert(
+        *(
+            "p-2",
+            "deterioration",
+            "medium",
+            "Several signs worsen.",
+        ),
+        onset_t=now - 20,
+        stage="settled",
+        message_ja="複数の徴候が悪化しています。",
+        joins=lead,
+    )
+    await write(kafka.bootstrap, [twin("p-2", now, {"spo2": 83}), lead, sounding, joined])
+    page = await opened(browser, f"{console.url}/inbox", locale)
+    await expect(page.locator(".inbox-row")).to_have_count(1)
+    await page.goto(console.url)
+    await expect(page.locator("tr[data-patient=p-2] .row-alert")).to_have_count(1)
+    await page.goto(f"{console.url}/patients/p-2")
+    cards = page.locator("#active .alert-card")
+    await expect(cards).to_have_count(2)
+    card = page.locator("#active .alert-card.suppressed")
+    await expect(card.locator("header")).to_contain_text(words)
+    await expect(card.locator(".since [data-onset]")).to_have_count(1)
+    await expect(card.locator(".signal")).to_have_count(0)
+    ended = alert(
+        *(
+            "p-2",
+            "deterioration",
+            "medium",
+            "Several signs have passed.",
+        ),
+        onset_t=now - 20,
+        t=now,
+        stage="settled",
+        transition="clear",
+        sequence=2,
+        joins=lead,
+    )
+    await write(kafka.bootstrap, [ended])
+    await expect(cards).to_have_count(1)
+    await expect(page.locator("#earlier .alert-card")).to_have_count(1)
+
+
+@pytest.mark.kafka
+@pytest.mark.browser
 async def test_limits_need_a_reason_an_end_and_a_role_and_a_refusal_says_why(
     console: Console, browser: SignedIn, kafka: ScratchKafka
 ) -> None:

@@ -47,7 +47,9 @@ def ward() -> Iterator[Line]:
     """A patient who deteriorates, is treated and exercises, with a late reading, a stranger's device and garbage."""
     yield command(START, kind="admit", patient="p1", age_years=71)
     yield command(START, kind="bind", patient="p1", device="d1")
-    yield command(START, kind="limits", patient="p1", zone_high=110.0, spo2_floor=88.0, reason="test")
+    yield command(
+        START, kind="limits", patient="p1", zone_high=110.0, spo2_floor=88.0, reason="test", expires_at=START + 86_400
+    )
     yield payload(START + 1, "d1", "vitals", 0, {"systolic_pressure": 118, "respiratory_rate": 16})
     yield payload(START + 1, "d9", "vitals", 0, {"heart_rate": 70})
     yield Line(START + 1.1, "biotwin/v1/site/d1/vitals", b"\xff garbage", b"")

@@ -64,6 +64,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "withdrawn": {"state": "withdrawn", "transition": "withdrawn", "t": T + 60},
     "medium": {"priority": "medium"},
     "low": {"priority": "low"},
+    "kept back": {"state": "suppressed", "suppressed_by": "news2-emergency"},
+    "joined": {"state": "suppressed", "suppressed_by": "spo2-below-usual", "group_lead": "00000000000000bb"},
     "advisory": {"priority": "none", "kind": "advisory"},
     "system": {"patient": "", "kind": "technical", "evidence": None, "rule": "partition-silent"},
     "without inputs": {"evidence": msgspec.structs.replace(EVIDENCE, inputs=[], limit_from="patient")},
@@ -147,6 +149,18 @@ def test_an_alert_says_how_urgent_what_it_rests_on_and_by_which_rules() -> None:
     ]
     severities = {way: resources(notified(**WAYS[way]))["DetectedIssue"].get("severity") for way in WAYS}
     assert [severities[way] for way in ("onset", "medium", "low", "advisory")] == ["high", "moderate", "low", None]
+
+
+def test_an_alert_that_joined_another_is_no_call_of_its_own_and_says_which_calls() -> None:
+    alone, joined = resources(notified())["Communication"], resources(notified(**WAYS["joined"]))
+    told = joined["Communication"]
+    assert (alone["priority"], told["priority"]) == ("stat", "routine")
+    assert [one["contentString"] for one in told["payload"]] == [ALERT.message, "Calls nobody: spo2-below-usual does."]
+    lead = msgspec.structs.replace(ALERT, id="00000000000000bb")
+    own, other = (event("ehr", "ward-7", Notification(one, b"", T + 1), 1)["entry"] for one in (ALERT, lead))
+    issues = [entry["fullUrl"] for entry in (*own, *other) if entry["resource"]["resourceType"] == "DetectedIssue"]
+    assert [one["reference"] for one in told["about"]] == issues
+    assert (joined["Flag"]["status"], joined["DetectedIssue"]["severity"]) == ("active", "high")
 
 
 def test_the_event_names_its_number_and_its_resources() -> None:

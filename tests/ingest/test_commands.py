@@ -40,7 +40,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "unbind": {"device": "chest-1"},
     "admit": {"patient": "p1", "age_years": 63},
     "discharge": {"patient": "p1"},
-    "limits": {"patient": "p1", "zone_low": 95, "zone_high": 120, "spo2_floor": 90, "reason": "rehabilitation"},
+    "limits": {
+        "patient": "p1",
+        "zone_low": 95,
+        "zone_high": 120,
+        "spo2_floor": 90,
+        "reason": "rehabilitation",
+        "expires_at": NOW + 3600,
+    },
     "news2": {"patient": "p1", "spo2_scale": 2, "reason": "hypercapnic failure"},
     "session": {"patient": "p1", "phase": "start"},
     "acknowledge": {"patient": "p1", "alert": "9409b1f2be48937f"},
@@ -87,6 +94,9 @@ def test_published_schema_is_that_of_the_types() -> None:
         ("admit", {"patient": "p1", "author": "somebody"}, "author"),
         ("limits", {"patient": "p1", "spo2_floor": 9}, "spo2_floor"),
         ("limits", {"patient": "p1", "zone_low": 130, "zone_high": 120}, "zone_low"),
+        ("limits", {"patient": "p1", "zone_low": 90, "expires_at": NOW + 60}, "reason"),
+        ("limits", {"patient": "p1", "zone_low": 90, "expires_at": NOW + 60, "reason": " "}, "reason"),
+        ("limits", {"patient": "p1", "spo2_floor": 88, "reason": "COPD"}, "expires_at"),
         ("news2", {"patient": "p1", "spo2_scale": 3}, "spo2_scale"),
         ("session", {"patient": "p1", "phase": "pause"}, "phase"),
         ("discharge", {"patient": "p1", "t": 12}, "t"),
@@ -220,7 +230,8 @@ def invoke(configuration: Configuration, *words: str) -> str:
 def test_command_line_sends_commands_and_fills_the_directory(configuration: Configuration) -> None:
     invoke(configuration, "patient", "admit", "p1", "--name", "Mary Miller", "--bed", "12", "--age", "63", "--id", "a")
     invoke(configuration, "device", "bind", "chest-1", "p1", "--at", "2026-01-31T14:05+00:00")
-    invoke(configuration, "patient", "limits", "p1", "--zone-low", "95", "--zone-high", "120")
+    zone = ("--zone-low", "95", "--zone-high", "120", "--reason", "plan", "--expires", str(time.time() + 900))
+    invoke(configuration, "patient", "limits", "p1", *zone)
     invoke(configuration, "patient", "news2", "p1", "--scale", "2", "--reason", "hypercapnic failure")
     invoke(configuration, "patient", "session", "p1", "start")
     invoke(configuration, "patient", "discharge", "p1")

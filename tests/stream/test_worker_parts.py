@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 import pytest
 
 from contracts import topics
-from contracts.command import Acknowledge, Admit, Bind, Unbind
+from contracts.command import Acknowledge, Admit, Bind, Limits, Unbind
 from contracts.condition import Alert
 from contracts.configuration import Worker
 from contracts.metrics import ProcessMetrics
@@ -240,6 +240,17 @@ def test_a_patients_command_goes_into_telemetry_with_the_time_it_came() -> None:
     assert again == logged, "reading the command again gives the same record"
     (replayed,) = router.process([Sent(0, b"p1", ADMIT, (("received_at", b"12.5"),))], 500.0)
     assert msgspec.json.decode(replayed.value or b"", type=LoggedCommand).received_at == 12.5
+
+
+@pytest.mark.parametrize(("given", "lacking"), [({}, "reason"), ({"reason": "COPD"}, "expires_at")])
+def test_limits_without_a_reason_and_an_end_are_quarantined(given: dict[str, Any], lacking: str) -> None:
+    limits = Limits(id="c5", t=10.0, author="nurse", patient="p1", spo2_floor=88.0, **given)
+    back = Limits(id="c6", t=20.0, author="nurse", patient="p1")
+    sent = [Sent(n, b"p1", msgspec.json.encode(one)) for n, one in enumerate((limits, back))]
+    refused, logged = RouterProcessor(BindingTable()).process(sent, 99.0)
+    quarantined = msgspec.json.decode(refused.value or b"", type=Quarantined)
+    assert (quarantined.reason, quarantined.detail) == (Reason.BAD_COMMAND, f"personal limits without {lacking}")
+    assert logged.topic == topics.TELEMETRY, "giving the limits back to the rules needs neither"
 
 
 def test_an_act_about_an_alert_goes_the_same_way() -> None:

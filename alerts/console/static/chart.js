@@ -6,6 +6,7 @@ import { t as words } from "./words.js";
 
 const MARGIN = { top: 12, right: 14, bottom: 24, left: 44 };
 const HEIGHT = 168;
+const HALF_A_TIME = 19;
 const TIME_STEPS_S = [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 
 /** Round numbers between `low` and `high`, about `count` of them. */
@@ -86,7 +87,7 @@ export class Chart {
     const step = TIME_STEPS_S.find((candidate) => (this.to - this.from) / candidate <= Math.max(2, inner.width / 84)) ?? 14400;
     for (let t = Math.ceil(this.from / step) * step; t <= this.to; t += step) {
       parts.push(svg("line", { class: "tick", x1: this.x(t), x2: this.x(t), y1: bottom, y2: bottom + 4 }));
-      parts.push(svg("text", { class: "axis", x: this.x(t), y: HEIGHT - 6, "text-anchor": "middle" }, minuteTime(t)));
+      parts.push(svg("text", { class: "axis", x: this.x(t), y: HEIGHT - 6, "text-anchor": this.x(t) + HALF_A_TIME > width ? "end" : "middle" }, minuteTime(t)));
     }
     parts.push(svg("line", { class: "axis-line", x1: MARGIN.left, x2: right, y1: bottom, y2: bottom }));
     if (baseline && all.length) {

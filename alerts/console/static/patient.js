@@ -227,6 +227,7 @@ function showAlerts(host, alerts, nothing) {
 
 function alertCard(alert, open) {
   const active = alert.state === "active";
+  const stands = active || alert.state === "suppressed";
   const ended = { cleared: t("cleared"), withdrawn: t("withdrawn") }[alert.state];
   return el(
     "article",
@@ -241,7 +242,7 @@ function alertCard(alert, open) {
       active && el("span", { class: alert.stage === "provisional" ? "tag tag-provisional" : "tag tag-plain" }, alert.stage === "provisional" ? t("provisional") : t("confirmed")),
       ended && el("span", { class: `tag tag-ended` }, ended),
       alert.state === "suppressed" && el("span", { class: "tag tag-plain" }, keptBack(alert)),
-      el("span", { class: "since" }, active ? el("span", { "data-onset": alert.onset_t }) : t("{from} to {to}", { from: clockTime(alert.onset_t), to: clockTime(alert.t) })),
+      el("span", { class: "since" }, stands ? el("span", { "data-onset": alert.onset_t }) : t("{from} to {to}", { from: clockTime(alert.onset_t), to: clockTime(alert.t) })),
     ),
     el("p", { class: "message", lang: languageOf(alert) }, typeset(messageOf(alert))),
     alert.standing && alert.signal
