@@ -1,4 +1,4 @@
-"""`biotwin evaluate` and `biotwin fit`: how accurate the models are, and where their population parameters come from."""
+"""`biotwin evaluate` and `biotwin fit`: how accurate the models are, where population parameters come from."""
 
 from __future__ import annotations
 
