@@ -9,9 +9,10 @@ After Pan and Tompkins (IEEE Trans. Biomed. Eng. 32(3), 1985), with filters that
     blind for 200 ms after a beat; up to 360 ms after one, a peak of less than half its slope is a T wave
     search back: where 1.66 mean intervals brought no beat, the greatest peak above half the threshold counts
 
-The R peak is the extreme of `band` since energy last rose from a trough, to a fraction of a sample by a parabola, on the
-side (up or down) on which the beats so far were the greater: a complex of two like halves must not make intervals
-jump. Filters delay every beat alike; `DELAY_S` is taken off. After a gap of more than `LONGEST_GAP_S`, or a change of
+The R peak is the extreme of `band` since energy last rose from a trough, to a fraction of a sample by a parabola, on
+the side (up or down) on which the beats so far were the greater: a complex of two like halves must not make intervals
+jump. Its time is that of the R or S wave to within 25 ms, and alike for all beats: filters delay every beat by as much,
+of which `DELAY_S` is taken off. After a gap of more than `LONGEST_GAP_S`, or a change of
 rate, the filters begin anew, and the first beat gives no interval.
 
 Quality of a beat, 0 to 1: 1 - noise / its own peak of energy, times how alike its height is to that of its
@@ -36,6 +37,7 @@ LONGEST_RR_S = FORGET_S = 2.5
 FORGET_SHARE = 0.2
 """No interval is longer; after so long without a beat the threshold falls to this share."""
 LEAST_HZ = 100.0
+MOST_MV = 1e4
 DELAY_S = 0.022
 """Of the band-pass at the frequencies of a QRS complex."""
 
@@ -254,8 +256,8 @@ def take(f: Float, at: int, samples: Float, t: float, hz: float, out: Float) -> 
     """Take in one packet of `samples` (mV, evenly `hz` a second), the first of them measured at `t` (s).
 
     Beats that it completes are written to `out` (rows of `BEAT_COLUMNS`; room for one each 200 ms of the packet and one
-    more); their number is returned. A packet that lies before what was taken in is ignored. A sample that is not finite
-    repeats the one before. Below `LEAST_HZ` nothing is told.
+    more); their number is returned. A packet that lies before what was taken in is ignored. A sample that is
+    no number, or beyond `MOST_MV`, repeats the one before. Below `LEAST_HZ` nothing is told.
     """
     if hz < LEAST_HZ or samples.shape[0] == 0:
         return 0
@@ -266,10 +268,10 @@ def take(f: Float, at: int, samples: Float, t: float, hz: float, out: Float) -> 
     if not fresh and t < expected - 0.5 / hz:
         return 0
     if fresh or hz != f[at + HZ] or t > expected + LONGEST_GAP_S:
-        first = samples[0] if math.isfinite(samples[0]) else 0.0
+        first = samples[0] if abs(samples[0]) <= MOST_MV else 0.0
         _begin(f, at, first, t, hz)
     for j in range(samples.shape[0]):
-        x = samples[j] if math.isfinite(samples[j]) else f[at + SAMPLE]
+        x = samples[j] if abs(samples[j]) <= MOST_MV else f[at + SAMPLE]
         n = _sample(f, at, x, t + j / hz, w, out, n)
     f[at + LAST_T] = t + (samples.shape[0] - 1) / hz
     return n
