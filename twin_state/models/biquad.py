@@ -46,3 +46,11 @@ def high_pass(f: Float, at: int, x: float, w: float) -> float:
     f[at] = -2.0 * norm * x - 2.0 * (w * w - 1.0) * norm * y + f[at + 1]
     f[at + 1] = norm * x - (1.0 - w / Q + w * w) * norm * y
     return y  # type: ignore[no-any-return]
+
+
+@inlined
+def rest(f: Float, at: int, x: float, w: float) -> None:
+    """Set a high-pass, whose two states begin at `f[at]`, at rest at the value `x`: met as a step, a first value would
+    ring as a beat does."""
+    norm = 1.0 / (1.0 + w / Q + w * w)
+    f[at], f[at + 1] = -norm * x, norm * x

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from twin_state.batch import Float
 from twin_state.models import r_peaks
-from twin_state.models.r_peaks import PEAK_T, QUALITY, RR_MS
+from twin_state.models.beat_detector import BEAT_COLUMNS, BEAT_T, QUALITY, RR_MS
 
 WAVES = ((-0.17, 0.025, 0.12), (-0.03, 0.008, -0.12), (0.0, 0.010, 1.0), (0.03, 0.009, -0.22), (0.28, 0.045, 0.28))
 """P, Q, R, S and T: place from the R peak (s), width (s), height (mV); about those of McSharry et al. 2003."""
@@ -32,8 +34,8 @@ def found(signal: Float, hz: float, cuts: list[int] | None = None, state: Float 
     f = np.zeros(r_peaks.WIDTH) if state is None else state
     rows = []
     edges = [0, *sorted(cuts or []), len(signal)]
-    for begin, end in zip(edges, edges[1:], strict=False):
-        out = np.zeros((end - begin + 2, r_peaks.BEAT_COLUMNS))
+    for begin, end in itertools.pairwise(edges):
+        out = np.zeros((end - begin + 2, BEAT_COLUMNS))
         told = r_peaks.take(f, 0, signal[begin:end], START_T + begin / hz, hz, out)
         rows.append(out[:told])
     return np.concatenate(rows)
@@ -43,7 +45,7 @@ def beats(count: int, seed: int = 3) -> Float:
     """Times (s) of beats with a respiratory swing and a little chance, at 50 to 110 a minute."""
     rng = np.random.default_rng(seed)
     intervals = 0.8 + 0.12 * np.sin(np.arange(count) / 4.0) + rng.normal(0.0, 0.02, count)
-    return 0.4 + np.cumsum(intervals)
+    return np.asarray(0.4 + np.cumsum(intervals), np.float64)
 
 
 @pytest.mark.parametrize("hz", [100.0, 130.0, 250.0, 300.0, 512.0, 1000.0])
@@ -52,9 +54,9 @@ def test_every_beat_is_found_and_timed_at_any_rate(hz: float) -> None:
     told = found(electrocardiogram(truth, 50.0, hz, noise_mv=0.03), hz)
     expected = truth[(truth > 2.3) & (truth < 49.5)]
     assert len(told) == pytest.approx(len(expected), abs=1)
-    assert np.abs(told[:, PEAK_T, np.newaxis] - START_T - truth).min(axis=1).max() < 0.025
+    assert np.abs(told[:, BEAT_T, np.newaxis] - START_T - truth).min(axis=1).max() < 0.025
     intervals = told[1:, RR_MS]
-    nearest = np.abs(told[:, PEAK_T, np.newaxis] - START_T - truth).argmin(axis=1)
+    nearest = np.abs(told[:, BEAT_T, np.newaxis] - START_T - truth).argmin(axis=1)
     error = intervals - 1000.0 * np.diff(truth[nearest])
     assert np.sqrt(np.mean(error**2)) < 4.0
     assert told[:, QUALITY].min() > 0.5
@@ -68,14 +70,14 @@ def test_a_tall_t_wave_is_no_beat() -> None:
     for beat in truth:
         signal += 0.6 * np.exp(-0.5 * ((t - beat - 0.28) / 0.045) ** 2)
     told = found(signal, hz)
-    assert np.abs(told[:, PEAK_T, np.newaxis] - START_T - truth).min(axis=1).max() < 0.025
+    assert np.abs(told[:, BEAT_T, np.newaxis] - START_T - truth).min(axis=1).max() < 0.025
 
 
 def test_a_premature_beat_gives_a_short_and_a_long_interval() -> None:
-    truth = 0.5 + 0.8 * np.arange(30)
+    truth = np.asarray(0.5 + 0.8 * np.arange(30), np.float64)
     truth[20] -= 0.3
     told = found(electrocardiogram(truth, 24.0, 250.0), 250.0)
-    at = np.abs(told[:, PEAK_T] - START_T - truth[20]).argmin()
+    at = np.abs(told[:, BEAT_T] - START_T - truth[20]).argmin()
     assert told[at, RR_MS] == pytest.approx(500.0, abs=5.0)
     assert told[at + 1, RR_MS] == pytest.approx(1100.0, abs=5.0)
 
@@ -96,21 +98,21 @@ def test_the_first_beat_after_a_gap_gives_no_interval() -> None:
     hz = 250.0
     signal = electrocardiogram(beats(60), 50.0, hz)
     f = np.zeros(r_peaks.WIDTH)
-    out = np.zeros((100, r_peaks.BEAT_COLUMNS))
+    out = np.zeros((100, BEAT_COLUMNS))
     before = r_peaks.take(f, 0, signal[:5000], START_T, hz, out)
     assert before > 10
     later = START_T + 30.0
     after = r_peaks.take(f, 0, signal[7500:], later, hz, out)
     assert np.isnan(out[0, RR_MS])
     assert not np.isnan(out[1:after, RR_MS]).any()
-    assert out[0, PEAK_T] > later
+    assert out[0, BEAT_T] > later
 
 
 def test_a_packet_that_comes_twice_changes_nothing() -> None:
     hz = 130.0
     signal = electrocardiogram(beats(20), 16.0, hz)
     once, twice = np.zeros(r_peaks.WIDTH), np.zeros(r_peaks.WIDTH)
-    out = np.zeros((50, r_peaks.BEAT_COLUMNS))
+    out = np.zeros((50, BEAT_COLUMNS))
     for begin in range(0, len(signal), 65):
         r_peaks.take(once, 0, signal[begin : begin + 65], START_T + begin / hz, hz, out)
         for _ in range(2):
@@ -132,6 +134,6 @@ def test_packets_may_be_cut_anywhere(cuts: list[int]) -> None:
 @given(st.lists(st.sampled_from([0.0, -5.0, 5.0, float("nan"), float("inf"), 1e300]), min_size=1, max_size=400))
 def test_whatever_comes_the_state_stays_finite(values: list[float]) -> None:
     f = np.zeros(r_peaks.WIDTH)
-    out = np.zeros((len(values) + 2, r_peaks.BEAT_COLUMNS))
+    out = np.zeros((len(values) + 2, BEAT_COLUMNS))
     r_peaks.take(f, 0, np.array(values), START_T, 130.0, out)
     assert np.isfinite(f).all()
