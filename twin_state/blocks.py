@@ -43,7 +43,7 @@ from twin_state.columns import (
 )
 from twin_state.kernel import restore_live
 from twin_state.models import devices
-from twin_state.schema import SCHEMA_VERSION, Layout
+from twin_state.schema import ESTIMATES, FLOATS, IDENTITIES, SCHEMA_VERSION, Layout
 from twin_state.store import BLOCK_ROWS, Store
 
 Words = npt.NDArray[np.uint64]
@@ -119,6 +119,7 @@ def block_bytes(store: Store, number: int) -> bytes:
         [
             _words(s.settled[rows]),
             _words(s.settled_identities[rows]),
+            _words(s.estimates[rows]),
             _words(s.row_time[rows]),
             _words(row_number),
             _words(announced),
@@ -152,11 +153,13 @@ def load_block(store: Store, number: int, payload: bytes) -> None:
     reader = _Reader(words)
     count = len(header["keys"])
     old = {(model, field): tuple(place) for model, field, *place in header["places"]}
-    floats = sum(place[3] for place in old.values() if not place[0])
-    identities = sum(place[3] for place in old.values() if place[0])
+    widths = [
+        sum(place[3] for place in old.values() if place[0] == vector) for vector in (FLOATS, IDENTITIES, ESTIMATES)
+    ]
 
-    settled = reader.floats(count, floats)
-    settled_identities = reader.integers(count, identities)
+    settled = reader.floats(count, widths[FLOATS])
+    settled_identities = reader.integers(count, widths[IDENTITIES])
+    estimates = reader.floats(count, widths[ESTIMATES])
     row_time = reader.floats(count, 4)
     row_number = reader.integers(count, 8)
     announced = reader.integers(count, ANNOUNCED * 4).reshape(count, ANNOUNCED, 4)
@@ -182,8 +185,9 @@ def load_block(store: Store, number: int, payload: bytes) -> None:
         _free_row(store, first + n)
     rows = slice(first, first + count)
     layout = store.configuration.layout
-    s.settled[rows] = _carry(settled, old, header, layout, identity=False)
-    s.settled_identities[rows] = _carry(settled_identities, old, header, layout, identity=True)
+    s.settled[rows] = _carry(settled, old, header, layout, FLOATS)
+    s.settled_identities[rows] = _carry(settled_identities, old, header, layout, IDENTITIES)
+    s.estimates[rows] = _carry(estimates, old, header, layout, ESTIMATES)
     s.row_time[rows] = row_time
     s.row_number[rows] = row_number
     s.announced[rows] = announced
@@ -253,14 +257,13 @@ def _places(layout: Layout) -> list[list[Any]]:
     return [[model, field, *place] for (model, field), place in layout.places.items()]
 
 
-def _carry(rows: Any, old: dict[Any, Any], header: dict[str, Any], layout: Layout, *, identity: bool) -> Any:
+def _carry(rows: Any, old: dict[Any, Any], header: dict[str, Any], layout: Layout, vector: int) -> Any:
     """Rows in this build's layout: a field that is new starts empty, one that is gone is dropped; per signal, channel
     and rule the columns follow their names."""
     names = {"signal": "signals", "channel": "channels", "rule": "rules"}
-    width = layout.identities if identity else layout.floats
-    carried = np.zeros((len(rows), width), rows.dtype)
-    for key, (is_identity, at, per, size) in layout.places.items():
-        if is_identity != identity or key not in old or bool(old[key][0]) != identity:
+    carried = np.zeros((len(rows), layout.widths[vector]), rows.dtype)
+    for key, (place, at, per, size) in layout.places.items():
+        if place != vector or key not in old or old[key][0] != vector:
             continue
         _, old_at, old_per, old_size = old[key]
         if per != old_per:

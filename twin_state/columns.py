@@ -67,14 +67,16 @@ NODE_FREE, NODES_LEFT, SOURCE_FREE, SOURCES_LEFT, RING_FREE, RINGS_LEFT = range(
 
 
 class Columns(NamedTuple):
-    """Shapes: `settled` and `live` (R, floats), their identities (R, identities), `row_time` (R, 4), `row_number`
-    (R, 8), `announced` (R, A, 4), `announced_t` (R, A), `node_time` (N, 2), `node_number` (N, 10), `node_signal` (N,
-    8), `node_value` (N, 16: values, then qualities), `source` (D, 8), `source_window` (D, 2, 4), `ring` (H, 64)."""
+    """Shapes: `settled` and `live` (R, floats), their identities (R, identities), `estimates` (R, estimates),
+    `row_time` (R, 4), `row_number` (R, 8), `announced` (R, A, 4), `announced_t` (R, A), `node_time` (N, 2),
+    `node_number` (N, 10), `node_signal` (N, 8), `node_value` (N, 16: values, then qualities), `source` (D, 8),
+    `source_window` (D, 2, 4), `ring` (H, 64)."""
 
     settled: Float
     settled_identities: Int
     live: Float
     live_identities: Int
+    estimates: Float
     row_time: Float
     row_number: Int
     announced: Int
@@ -90,7 +92,9 @@ class Columns(NamedTuple):
     counters: Int
 
 
-def empty_columns(rows: int, nodes: int, sources: int, rings: int, floats: int, identities: int) -> Columns:
+def empty_columns(
+    rows: int, nodes: int, sources: int, rings: int, floats: int, identities: int, estimates: int
+) -> Columns:
     """Columns with room for these numbers, nothing in them."""
     row_time = np.full((rows, 4), -np.inf)
     row_time[:, SILENT_SINCE] = 0.0
@@ -108,6 +112,7 @@ def empty_columns(rows: int, nodes: int, sources: int, rings: int, floats: int, 
         settled_identities=np.zeros((rows, identities), np.int64),
         live=np.zeros((rows, floats)),
         live_identities=np.zeros((rows, identities), np.int64),
+        estimates=np.zeros((rows, estimates)),
         row_time=row_time,
         row_number=row_number,
         announced=np.zeros((rows, ANNOUNCED, 4), np.int64),

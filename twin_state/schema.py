@@ -1,7 +1,8 @@
 """The declared schema of a row: which model owns which columns, so that bytes can be read by a later build.
 
-A row is one vector of floats and one of 64-bit identities. Fields are per row, per signal, per channel or per rule;
-stored rows name them, and `twin_state.blocks` carries a row over to another layout by those names.
+A row is one vector of floats, one of 64-bit identities, and one of floats that the estimators keep, which follow the
+settled order alone (`twin_state.estimators`). Fields are per row, per signal, per channel or per rule; stored rows name
+them, and `twin_state.blocks` carries a row over to another layout by those names.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import numpy as np
 
 from twin_state import constants as c
 from twin_state.batch import Int, Small
+from twin_state.estimators import ESTIMATORS
 
 SCHEMA_VERSION = 2
 """2: a buffered reading names its device."""
 
 Per = Literal["row", "signal", "channel", "rule"]
+
+FLOATS, IDENTITIES, ESTIMATES = range(3)
+"""The vectors of a row. A stored place names its vector by this number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ FIELDS: dict[int, tuple[Field, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each field of the enabled models lies. `floats` and `identities` are the widths of the two vectors."""
+    """Where each field of the enabled models lies. `floats`, `identities` and `estimates` are the vectors' widths."""
 
     signals: tuple[str, ...]
     channels: tuple[str, ...]
@@ -111,8 +116,14 @@ class Layout:
     identity_base: Int
     floats: int
     identities: int
-    places: dict[tuple[str, str], tuple[bool, int, Per, int]]
-    """(model, field) -> (lies among the identities, first column, per, number of columns)."""
+    estimates: int
+    places: dict[tuple[str, str], tuple[int, int, Per, int]]
+    """(model, field) -> (vector, first column, per, number of columns)."""
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Of the three vectors of a row, in the order of their numbers."""
+        return self.floats, self.identities, self.estimates
 
     def place(self, model: str, field: str) -> slice:
         """The columns of a field; raises `KeyError` where its model is not enabled."""
@@ -125,24 +136,35 @@ def lay_out(signals: tuple[str, ...], rules: tuple[str, ...], models: tuple[str,
 
     Raises `ValueError` for a model that does not exist.
     """
-    unknown = set(models) - set(c.MODEL_NAMES)
+    known = (*c.MODEL_NAMES, *(estimator.name for estimator in ESTIMATORS))
+    unknown = set(models) - set(known)
     if unknown:
-        raise ValueError(f"unknown models: {', '.join(sorted(unknown))}; known: {', '.join(c.MODEL_NAMES)}")
+        raise ValueError(f"unknown models: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     always = {"latest", "channels", "rules", "patient"}
     channels = signals + c.DERIVED_CHANNELS
     sizes: dict[Per, int] = {"row": 1, "signal": len(signals), "channel": len(channels), "rule": len(rules)}
-    enabled = np.zeros(len(c.MODEL_NAMES), np.int8)
-    base = np.full(len(c.MODEL_NAMES), -1, np.int64)
-    identity_base = np.full(len(c.MODEL_NAMES), -1, np.int64)
-    places: dict[tuple[str, str], tuple[bool, int, Per, int]] = {}
-    widths = [0, 0]
+    enabled = np.zeros(len(known), np.int8)
+    base = np.full(len(known), -1, np.int64)
+    identity_base = np.full(len(known), -1, np.int64)
+    places: dict[tuple[str, str], tuple[int, int, Per, int]] = {}
+    widths = [0, 0, 0]
     for number, name in enumerate(c.MODEL_NAMES):
         if name not in always and name not in models:
             continue
         enabled[number] = 1
-        base[number], identity_base[number] = widths
+        base[number], identity_base[number] = widths[FLOATS], widths[IDENTITIES]
         for field in FIELDS[number]:
             size = field.size if field.per == "row" else sizes[field.per]
-            places[name, field.name] = (field.identity, widths[field.identity], field.per, size)
-            widths[field.identity] += size
-    return Layout(signals, channels, rules, enabled, base, identity_base, widths[0], widths[1], places)
+            vector = IDENTITIES if field.identity else FLOATS
+            places[name, field.name] = (vector, widths[vector], field.per, size)
+            widths[vector] += size
+    for number, estimator in enumerate(ESTIMATORS, start=len(c.MODEL_NAMES)):
+        if estimator.name not in models:
+            continue
+        enabled[number] = 1
+        base[number] = widths[ESTIMATES]
+        for name, size in estimator.fields:
+            places[estimator.name, name] = (ESTIMATES, widths[ESTIMATES], "row", size)
+            widths[ESTIMATES] += size
+    floats, identities, estimates = widths
+    return Layout(signals, channels, rules, enabled, base, identity_base, floats, identities, estimates, places)

@@ -36,7 +36,7 @@ class Store:
     def __init__(self, configuration: TwinConfiguration, rows: int = BLOCK_ROWS) -> None:
         self.configuration = configuration
         layout = configuration.layout
-        self.columns: Columns = empty_columns(rows, 8 * rows, 2 * rows, 8, layout.floats, layout.identities)
+        self.columns: Columns = empty_columns(rows, 8 * rows, 2 * rows, 8, *layout.widths)
         self.keys: list[bytes] = []
         self.index: dict[bytes, int] = {}
         self.device_names: dict[int, str] = {}
@@ -86,7 +86,7 @@ class Store:
         old = self.columns
         rows = old.row_time.shape[0]
         layout = self.configuration.layout
-        extra = empty_columns(rows, 0, 0, 0, layout.floats, layout.identities)
+        extra = empty_columns(rows, 0, 0, 0, *layout.widths)
         per_row = Columns._fields[: Columns._fields.index("node_time")]
         self._replace({name: np.concatenate([getattr(old, name), getattr(extra, name)]) for name in per_row})
 
@@ -94,7 +94,7 @@ class Store:
         """Make room for at least so many more buffered readings."""
         old = self.columns
         count = old.node_time.shape[0]
-        extra = empty_columns(0, max(count, at_least), 0, 0, 1, 1)
+        extra = empty_columns(0, max(count, at_least), 0, 0, 0, 0, 0)
         self._chain(extra.node_number[:, NODE_NEXT], count, NODE_FREE)
         self._concatenate(extra, ("node_time", "node_number", "node_signal", "node_value"))
 
@@ -103,12 +103,12 @@ class Store:
         old = self.columns
         if old.free[SOURCES_LEFT] < at_least:
             count = old.source.shape[0]
-            extra = empty_columns(0, 0, count, 0, 1, 1)
+            extra = empty_columns(0, 0, count, 0, 0, 0, 0)
             self._chain(extra.source[:, NEXT_SOURCE], count, SOURCE_FREE)
             self._concatenate(extra, ("source", "source_window"))
         if old.free[RINGS_LEFT] < at_least:
             count = old.ring.shape[0]
-            extra = empty_columns(0, 0, 0, count, 1, 1)
+            extra = empty_columns(0, 0, 0, count, 0, 0, 0)
             self._chain(extra.ring[:, 0], count, RING_FREE)
             self._concatenate(extra, ("ring",))
 

@@ -56,6 +56,8 @@ COMMANDS: dict[str, LazyCommand] = {
     "rules": LazyCommand("deploy.cli.rules:app", "Show, check, explain and test the alert rules."),
     "simulate": LazyCommand("deploy.cli.simulate:simulate", "Publish a simulated ward over MQTT."),
     "replay": LazyCommand("deploy.cli.replay:replay", "Run recorded payloads through the pipeline, reproducibly."),
+    "evaluate": LazyCommand("deploy.cli.evaluate:evaluate", "Measure the models on recordings: predict, then learn."),
+    "fit": LazyCommand("deploy.cli.evaluate:fit", "Fit a model's population parameters on recordings."),
     "bench": LazyCommand("deploy.cli.bench:app", "Measure throughput."),
 }
 

@@ -1,0 +1,24 @@
+"""Population parameters of the models, one small versioned file each, made by `biotwin fit TASK --data DIR`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+
+class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One shipped file."""
+
+    model: str
+    version: int
+    """Raised with each fit that is shipped: it stands in evidence beside the estimates."""
+    fitted_on: str
+    """The recordings, how many people and how they were chosen, in a sentence."""
+    values: dict[str, Any]
+
+
+def shipped_parameters(model: str) -> Parameters:
+    """The file of `model` (its name without `.json`). Raises FileNotFoundError where there is none."""
+    return msgspec.json.decode((files("contracts.parameters") / f"{model}.json").read_bytes(), type=Parameters)

@@ -1,0 +1,134 @@
+"""`biotwin evaluate` and `fit`: each task runs on a folder of its layout, says what it found, and refuses another."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from deploy.errors import UserError
+from loadtest.evaluation.result import bootstrapped
+
+
+def irregular(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.asarray(350.0 + np.random.default_rng(seed).gamma(3.0, 100.0, count), np.float64)
+
+
+def regular(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    noise = np.random.default_rng(seed).normal(0.0, 12.0, count)
+    return np.asarray(850.0 + 50.0 * np.sin(np.arange(count) / 3.5) + noise, np.float64)
+
+
+def long_records(folder: Path) -> Path:
+    """Two people with an episode of fibrillation each."""
+    arrays = {}
+    for seed, name in enumerate(("one", "two")):
+        arrays[f"rr_{name}"] = np.concatenate([regular(900, seed), irregular(600, seed), regular(600, seed + 5)])
+        arrays[f"lab_{name}"] = np.repeat([0, 1, 0], [900, 600, 600])
+    np.savez(folder / "records.npz", **arrays)  # type: ignore[arg-type]
+    return folder
+
+
+def short_records(folder: Path) -> Path:
+    """Twenty recordings of each rhythm, one with too few beats, and one of noise."""
+    parts = [rhythm(40, seed) for rhythm in (regular, irregular) for seed in range(20)] + [
+        regular(4, 1),
+        irregular(40, 99),
+    ]
+    labels = np.array(["N"] * 20 + ["A"] * 20 + ["N", "~"])
+    offset = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    names = np.array([f"A{n}" for n in range(len(parts))])
+    np.savez(folder / "rr_wqrs.npz", rr_ms=np.concatenate(parts), offset=offset, rec=names, label=labels)
+    return folder
+
+
+LAYOUTS = {"af": long_records, "af-short": short_records}
+MEASURES = {
+    "af": {"sensitivity", "specificity", "onset_delay_beats", "burden_error"},
+    "af-short": {"f1"},
+}
+
+
+@pytest.mark.parametrize("task", LAYOUTS)
+def test_a_task_gives_its_measures_its_predictions_and_a_picture(task: str, tmp_path: Path) -> None:
+    data = LAYOUTS[task](tmp_path)
+    table, picture = tmp_path / "predictions.csv", tmp_path / "picture.png"
+    words = ["evaluate", task, "--data", str(data), "--json", "--predictions", str(table), "--picture", str(picture)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    told = orjson.loads(done.stdout)
+    assert told["task"] == task
+    assert set(told["measures"]) == MEASURES[task]
+    for measure in told["measures"].values():
+        assert measure["low"] <= measure["value"] <= measure["high"]
+    with table.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert {"person", "t", "prediction", "low", "high", "label", "measure"} == set(rows[0])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_fibrillation_is_found_where_it_is(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app,
+        [
+            "evaluate",
+            "af",
+            "--data",
+            str(long_records(tmp_path)),
+            "--json",
+            "--predictions",
+            str(tmp_path / "p.parquet"),
+        ],
+    )
+    measures = orjson.loads(done.stdout)["measures"]
+    assert measures["sensitivity"]["value"] > 0.95
+    assert measures["specificity"]["value"] > 0.95
+    assert pq.read_table(tmp_path / "p.parquet").column_names[:3] == ["person", "t", "prediction"]
+
+
+@pytest.mark.parametrize("task", LAYOUTS)
+def test_parameters_that_are_fitted_are_of_the_form_that_is_shipped(task: str, tmp_path: Path) -> None:
+    written = tmp_path / "parameters.json"
+    done = CliRunner().invoke(app, ["fit", task, "--data", str(LAYOUTS[task](tmp_path)), "--output", str(written)])
+    assert done.exit_code == 0, done.output
+    fitted = orjson.loads(written.read_bytes())
+    shipped = Path(f"contracts/parameters/{fitted['model']}.json")
+    assert fitted.keys() == orjson.loads((Path(__file__).parents[3] / shipped).read_bytes()).keys()
+
+
+@pytest.mark.parametrize(
+    ("task", "said"), [("af", "no .npz"), ("af-short", "no rr_wqrs.npz"), ("dance", "no task dance")]
+)
+def test_what_cannot_be_evaluated_is_said_plainly(task: str, said: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", task, "--data", str(tmp_path)])
+    assert done.exit_code != 0
+    assert isinstance(done.exception, UserError | SystemExit)
+    assert said in str(done.exception) + done.output
+
+
+def test_an_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    covered = 0
+    for trial in range(60):
+        measure = bootstrapped(
+            list(rng.normal(5.0, 2.0, 40)), lambda units: float(np.mean(units)), trial, resamples=300
+        )
+        covered += measure.low <= 5.0 <= measure.high
+    assert covered >= 50
+
+
+RECORDED = {"af": "afdb_rr", "af-short": "cinc2017"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", RECORDED)
+def test_a_task_runs_on_the_recordings(task: str, recordings: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", task, "--data", str(recordings / RECORDED[task]), "--json"])
+    assert done.exit_code == 0, done.output
+    assert set(orjson.loads(done.stdout)["measures"]) == MEASURES[task]
