@@ -29,6 +29,8 @@ BIND_AHEAD_S = 60.0
 
 COOL_DOWN_S = 20.0
 """How long a session runs on after the load ends."""
+LIMITS_LAST_S = 86_400.0
+"""How long the personal limits of a simulated patient are ordered for."""
 
 
 class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,8 +166,13 @@ class Simulation:
             order(plan.start_t, Admit, start, patient=pseudonym, age_years=int(ward.age_years[patient]))
             if ward.kind(patient) == "rehabilitation":
                 highest = round(min(165.0, 0.8 * (208.0 - 0.7 * float(ward.age_years[patient]))))
-                limits = {"heart_rate_maximum": highest, "zone_low": highest - 45, "zone_high": highest - 20}
-                order(plan.start_t, Limits, start, patient=pseudonym, spo2_floor=88.0, reason="simulated", **limits)
+                limits: dict[str, Any] = {
+                    "heart_rate_maximum": highest,
+                    "zone_low": highest - 45,
+                    "zone_high": highest - 20,
+                }
+                limits |= {"reason": "simulated", "expires_at": plan.start_t + LIMITS_LAST_S}
+                order(plan.start_t, Limits, start, patient=pseudonym, spo2_floor=88.0, **limits)
             if ward.scale_2[patient]:
                 order(plan.start_t, News2, start, patient=pseudonym, spo2_scale=2, reason="simulated")
         for device in self.devices:
