@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,38 @@ def short_records(folder: Path) -> Path:
     return folder
 
 
-LAYOUTS = {"af": long_records, "af-short": short_records}
+def logged_session(folder: Path) -> Path:
+    """A session of five minutes, with a log that says what is true of it."""
+    rr_ms = np.round(regular(400, 1))
+    ends = np.cumsum(rr_ms) / 1000.0
+    lines = ["timestamp,rmssd,alpha1,filtered"]
+    for begin in range(0, 200, 5):
+        window = rr_ms[(ends >= begin) & (ends < begin + 120)]
+        lines.append(f"{begin},{np.sqrt(np.mean(np.diff(window) ** 2)):.3f},1.0,0")
+    with gzip.open(folder / "one.rr.csv.gz", "wt") as file:
+        file.write("\n".join(["rr", *(str(value) for value in rr_ms)]))
+    with gzip.open(folder / "one.rr.csv_python_features.csv.gz", "wt") as file:
+        file.write("\n".join(lines))
+    return folder
+
+
+def day(folder: Path) -> Path:
+    """Two people's beats with a gap, their times in whole seconds."""
+    arrays = {}
+    for name in ("1", "2"):
+        rr_ms = regular(2000, int(name))
+        second = np.floor(36_000 + np.cumsum(rr_ms) / 1000.0).astype(int)
+        second[1000:] += 600
+        arrays |= {f"ibi_ms_{name}": rr_ms, f"t_s_{name}": np.diff(second, prepend=0)}
+    np.savez(folder / "rr.npz", **arrays)  # type: ignore[arg-type]
+    return folder
+
+
+LAYOUTS = {"af": long_records, "af-short": short_records, "hrv": logged_session, "hrv-day": day}
+FITTED = ("af", "af-short")
 MEASURES = {
+    "hrv": {"rmssd_relative_error", "alpha1_abs_error", "stream_equals_batch"},
+    "hrv-day": {"stream_equals_batch", "judged_share"},
     "af": {"sensitivity", "specificity", "onset_delay_beats", "burden_error"},
     "af-short": {"f1"},
 }
@@ -92,7 +123,14 @@ def test_fibrillation_is_found_where_it_is(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "p.parquet").column_names[:3] == ["person", "t", "prediction"]
 
 
-@pytest.mark.parametrize("task", LAYOUTS)
+def test_variability_is_that_of_the_log(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "hrv", "--data", str(logged_session(tmp_path)), "--json"])
+    measures = orjson.loads(done.stdout)["measures"]
+    assert measures["rmssd_relative_error"]["value"] < 0.02
+    assert measures["stream_equals_batch"]["value"] == 1.0
+
+
+@pytest.mark.parametrize("task", FITTED)
 def test_parameters_that_are_fitted_are_of_the_form_that_is_shipped(task: str, tmp_path: Path) -> None:
     written = tmp_path / "parameters.json"
     done = CliRunner().invoke(app, ["fit", task, "--data", str(LAYOUTS[task](tmp_path)), "--output", str(written)])
@@ -103,7 +141,8 @@ def test_parameters_that_are_fitted_are_of_the_form_that_is_shipped(task: str, t
 
 
 @pytest.mark.parametrize(
-    ("task", "said"), [("af", "no .npz"), ("af-short", "no rr_wqrs.npz"), ("dance", "no task dance")]
+    ("task", "said"),
+    [("af", "no .npz"), ("af-short", "no rr_wqrs.npz"), ("hrv", "no NAME.rr.csv.gz"), ("dance", "no task dance")],
 )
 def test_what_cannot_be_evaluated_is_said_plainly(task: str, said: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", task, "--data", str(tmp_path)])
@@ -123,7 +162,7 @@ def test_an_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
     assert covered >= 50
 
 
-RECORDED = {"af": "afdb_rr", "af-short": "cinc2017"}
+RECORDED = {"af": "afdb_rr", "af-short": "cinc2017", "hrv": "fatmaxxer_logs", "hrv-day": "mmash"}
 
 
 @pytest.mark.slow
