@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -66,13 +67,13 @@ def logged_session(folder: Path) -> Path:
 
 def day(folder: Path) -> Path:
     """Two people's beats with a gap, their times in whole seconds."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in ("1", "2"):
         rr_ms = regular(2000, int(name))
         second = np.floor(36_000 + np.cumsum(rr_ms) / 1000.0).astype(int)
         second[1000:] += 600
         arrays |= {f"ibi_ms_{name}": rr_ms, f"t_s_{name}": np.diff(second, prepend=0)}
-    np.savez(folder / "rr.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "rr.npz", **arrays)
     return folder
 
 

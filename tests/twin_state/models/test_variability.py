@@ -38,7 +38,7 @@ def test_alternating_intervals_have_the_variability_that_one_computes_by_hand() 
 
 @pytest.mark.parametrize(("slope", "alpha1"), [(0.0, 0.5), (2.0, 1.5)])
 def test_alpha1_tells_noise_from_what_remembers(slope: float, alpha1: float) -> None:
-    """White noise has a half; Brownian motion, whose increments are white, one and a half; short boxes say a little more."""
+    """White noise has a half; Brownian motion, whose increments are white, one and a half; short boxes say more."""
     noise = np.random.default_rng(4).normal(0.0, 0.004, 400)
     series = noise if slope == 0.0 else np.cumsum(noise) - np.linspace(0.0, np.sum(noise), 400)
     assert measured(0.6 + series)[model.ALPHA1] == pytest.approx(alpha1, abs=0.2)
