@@ -1,8 +1,9 @@
 """Task `hrv`: intervals of a session beside another program's log of their variability, as the app FatMaxxer keeps it.
 
 The folder holds pairs of files, NAME.rr.csv.gz (column `rr`, ms, one line a beat) and beside it
-NAME.rr.csv_python_features.csv.gz (each 5 s: `timestamp` s since the first beat, `rmssd` ms, `alpha1` and `filtered`, the share in per cent of beats that
-were left out, of the two minutes from there on). Windows in which neither side left out a beat are compared.
+NAME.rr.csv_python_features.csv.gz (each 5 s: `timestamp` s since the first beat, `rmssd` ms, `alpha1` and `filtered`,
+the share in per cent of beats that were left out, of the two minutes from there on). Windows in which neither side left
+out a beat are compared.
 """
 
 from __future__ import annotations

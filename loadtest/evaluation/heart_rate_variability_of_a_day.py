@@ -1,7 +1,8 @@
 """Task `hrv-day`: a day of intervals, night and gaps included, as in PhysioNet's MMASH.
 
 The folder holds `rr.npz` with arrays `ibi_ms_NAME` and `t_s_NAME` (first differences of each beat's time, s). There is
-no other program's log to compare with: what is measured is that streaming equals batch, and how much of the day is judged.
+no other program's log to compare with: what is measured is that streaming equals batch, and how much of the day is
+judged.
 """
 
 from __future__ import annotations
