@@ -77,9 +77,19 @@ def day(folder: Path) -> Path:
     return folder
 
 
-LAYOUTS = {"af": long_records, "af-short": short_records, "hrv": logged_session, "hrv-day": day}
+def training(folder: Path) -> Path:
+    """Half a year of training with a test each fortnight."""
+    rng = np.random.default_rng(1)
+    lines = ["Day,BikeScore,Test_5min_Power"]
+    lines += [f"{day},{rng.uniform(0, 100):.1f},{270 + day / 8 if day % 14 == 0 else ''}" for day in range(1, 180)]
+    (folder / "one.csv").write_text("\n".join(lines))
+    return folder
+
+
+LAYOUTS = {"fitness": training, "af": long_records, "af-short": short_records, "hrv": logged_session, "hrv-day": day}
 FITTED = ("af", "af-short")
 MEASURES = {
+    "fitness": {"mae_w"},
     "hrv": {"rmssd_relative_error", "alpha1_abs_error", "stream_equals_batch"},
     "hrv-day": {"stream_equals_batch", "judged_share"},
     "af": {"sensitivity", "specificity", "onset_delay_beats", "burden_error"},
@@ -163,7 +173,13 @@ def test_an_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
     assert covered >= 50
 
 
-RECORDED = {"af": "afdb_rr", "af-short": "cinc2017", "hrv": "fatmaxxer_logs", "hrv-day": "mmash"}
+RECORDED = {
+    "fitness": "bike_score_banister",
+    "af": "afdb_rr",
+    "af-short": "cinc2017",
+    "hrv": "fatmaxxer_logs",
+    "hrv-day": "mmash",
+}
 
 
 @pytest.mark.slow
