@@ -8,7 +8,8 @@ and between tests p0 walks. The pairs are weighted by how likely each made the t
 mixture's mean and variance. Before the first test there is none; the first sets p0.
 
 The prior of k1 and k2 is weak, and holds for loads and performances of the size of the source's (BikeScore, W).
-Sources: Clarke and Skiba, Adv. Physiol. Educ. 37(2), 2013; Kolossa et al., Eur. J. Appl. Physiol. 117, 2017 for the filter.
+Sources: Clarke and Skiba, Adv. Physiol. Educ. 37(2), 2013; for the filter Kolossa et al., Eur. J. Appl. Physiol. 117,
+2017.
 """
 
 from __future__ import annotations
