@@ -53,6 +53,16 @@ class StandingCondition(msgspec.Struct, frozen=True):
     id: str
 
 
+class Estimate(msgspec.Struct, frozen=True):
+    """What a model says of the patient: its newest answer, as of `t`, with its standard deviation. Without `value` the
+    model abstains: what it needs is not there, too old or too poor. `unit` is UCUM."""
+
+    t: float
+    unit: str
+    value: float | UnsetType = UNSET
+    sd: float | UnsetType = UNSET
+
+
 class TwinView(msgspec.Struct, frozen=True, kw_only=True):
     """A row as of `t`, the patient's own clock. `limits` are the personal limits in force; `discharged` stands where
     observation has ended."""
@@ -78,9 +88,11 @@ class TwinProvenance(msgspec.Struct, frozen=True):
 
 class Twin(TwinView, frozen=True, kw_only=True):
     """One record of `twin`: the settled row, and under `live` the row with everything that has arrived so far, of its
-    signals only those whose newest reading is another than the settled one."""
+    signals only those whose newest reading is another than the settled one. `estimates`, by name, follow the settled
+    readings alone."""
 
     patient: str
     schema: int
+    estimates: dict[str, Estimate] | UnsetType = UNSET
     live: TwinView
     provenance: TwinProvenance

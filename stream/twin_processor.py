@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from operator import itemgetter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from alerts.rules import RuleSet
 from contracts.canonical import canonical_hash
 from contracts.configuration import Configuration
 from contracts.identity import identity_text, text_identity
+from contracts.parameters import shipped_parameters
 from contracts.quarantine import Quarantined, Reason, encode_raw
 from contracts.topics import CONDITIONS, QUARANTINE, TELEMETRY, TWIN
 from stream.decode import Rejected
@@ -28,6 +30,7 @@ from twin_state.apply import apply
 from twin_state.batch import Int
 from twin_state.columns import FENCE, LAST_RECEIVED, UNPUBLISHED
 from twin_state.configuration import PAST_EVENT_RULE, SignalSpec, TwinConfiguration, configure
+from twin_state.estimators import ESTIMATORS
 from twin_state.rules import ConditionRule
 from twin_state.schema import SCHEMA_VERSION
 from twin_state.store import BLOCK_ROWS, Store
@@ -51,10 +54,26 @@ def twin_configuration(model_set: ModelSet, rules: RuleSet) -> TwinConfiguration
         # It watches no channel of its own; it stands among the rules so that its transitions have a number.
         past_event = rules[PAST_EVENT_RULE]
         conditions += (ConditionRule(past_event.id, signals[0].name, "at_least", np.inf, past_event.priority),)
-    models_hash = canonical_hash(
-        {"models": model_set.models, "schema": SCHEMA_VERSION, "signals": [asdict(signal) for signal in signals]}
+    parameters = {
+        estimator.name: shipped_parameters(estimator.name).flat
+        for estimator in ESTIMATORS
+        if estimator.parameters and estimator.name in model_set.models
+    }
+    described: dict[str, Any] = {
+        "models": model_set.models,
+        "schema": SCHEMA_VERSION,
+        "signals": [asdict(signal) for signal in signals],
+    }
+    if parameters:
+        described["parameters"] = parameters
+    return configure(
+        signals,
+        conditions,
+        model_set.models,
+        parameters=parameters,
+        models_hash=canonical_hash(described),
+        configuration_hash=rules.hash,
     )
-    return configure(signals, conditions, model_set.models, models_hash=models_hash, configuration_hash=rules.hash)
 
 
 class TwinProcessor:

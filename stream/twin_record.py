@@ -8,6 +8,7 @@ import orjson
 
 from contracts.canonical import PROVENANCE, canonical_bytes
 from contracts.identity import condition_identity, identity_text
+from stream.estimate_records import estimates
 from stream.evidence import UNSIGNED, missing_inputs
 from twin_state import constants as c
 from twin_state.batch import Float, Int
@@ -53,6 +54,9 @@ class TwinWriter:
         document: dict[str, Any] = {"patient": name, "schema": TWIN_SCHEMA}
         settled = self._view(name, s.settled[row], s.settled_identities[row], {})
         document.update(settled)
+        told = estimates(self._configuration, s.estimates[row], settled["t"])
+        if told:
+            document["estimates"] = told
         live = self._view(name, s.live[row], s.live_identities[row], settled["signals"])
         live["conditions"] += self._told_by_ticks(name, store, row)
         silent = float(s.row_time[row, SILENT_SINCE])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from twin_state import constants as c
+from twin_state.batch import Float, Int
 from twin_state.constants import Constants
+from twin_state.estimators import ESTIMATORS
 from twin_state.rules import LIMITS, ConditionRule
 from twin_state.schema import Layout, lay_out
 
-CLINICAL_MODELS: tuple[str, ...] = ("baseline", "news2", "rehabilitation", "devices", "steady")
+CLINICAL_MODELS: tuple[str, ...] = (
+    *("baseline", "news2", "rehabilitation", "devices", "steady"),
+    *("beat_clock", "atrial_fibrillation", "variability"),
+)
 
 PAST_EVENT_RULE = "past-event"
 """Id of the rule under which an advisory about a late reading is written."""
@@ -58,11 +63,29 @@ class TwinConfiguration:
     configuration_hash: str
 
 
+def _flat_parameters(models: Sequence[str], given: Mapping[str, Sequence[float]]) -> tuple[Int, Float]:
+    """Where the parameters of each model begin (-1: it has none), and all of them one after another."""
+    begins = np.full(len(c.MODEL_NAMES) + len(ESTIMATORS), -1, np.int64)
+    flat: list[float] = []
+    for number, estimator in enumerate(ESTIMATORS, start=len(c.MODEL_NAMES)):
+        if estimator.name not in models or not estimator.parameters:
+            continue
+        own = given.get(estimator.name, ())
+        if len(own) != estimator.parameters:
+            raise ValueError(
+                f"estimator {estimator.name}: {estimator.parameters} parameters are wanted, got {len(own)}"
+            )
+        begins[number] = len(flat)
+        flat += [float(value) for value in own]
+    return begins, np.array(flat, np.float64)
+
+
 def configure(
     signals: Sequence[SignalSpec],
     rules: Sequence[ConditionRule],
     models: Sequence[str] = CLINICAL_MODELS,
     *,
+    parameters: Mapping[str, Sequence[float]] | None = None,
     models_hash: str = "",
     configuration_hash: str = "",
     idle_s: float = 120.0,
@@ -70,7 +93,10 @@ def configure(
     silence_session_s: float = 60.0,
     quality_floor: float = 0.5,
 ) -> TwinConfiguration:
-    """Check and compile a configuration. Raises `ValueError` for a rule on a channel that nothing sets."""
+    """Check and compile a configuration; `parameters` are the population parameters of estimators, by name.
+
+    Raises `ValueError` for a rule on a channel that nothing sets, and for parameters that are missing or too few.
+    """
     layout = lay_out(tuple(s.name for s in signals), tuple(r.id for r in rules), tuple(models))
     index = {name: n for n, name in enumerate(layout.channels)}
     for rule in rules:
@@ -86,6 +112,7 @@ def configure(
     def rule_number(wanted: str) -> int:
         return next((n for n, rule in enumerate(rules) if wanted in (rule.id, f"channel:{rule.channel}")), -1)
 
+    begins, flat = _flat_parameters(models, parameters or {})
     channel = np.zeros((len(layout.channels), 5))
     channel[:, c.VALIDITY_S] = validity
     channel[:, c.HOLD_S] = hold
@@ -94,7 +121,7 @@ def configure(
     channel[[index[name] for name in ENDING_CHANNELS], c.ENDS] = 1.0
     constants = Constants(
         models=np.ascontiguousarray(
-            np.stack([layout.enabled.astype(np.int64), layout.base, layout.identity_base], axis=1)
+            np.stack([layout.enabled.astype(np.int64), layout.base, layout.identity_base, begins], axis=1)
         ),
         special=np.array([index.get(name, -1) for name in c.SPECIAL_SIGNALS], np.int64),
         channel=channel,
@@ -130,6 +157,7 @@ def configure(
             ],
             np.float64,
         ).reshape(len(rules), 10),
+        parameters=flat,
         signals=len(layout.signals),
         channels=len(layout.channels),
         rules=len(rules),

@@ -45,7 +45,8 @@ MODEL_NAMES: tuple[str, ...] = (
     SUPPLEMENTAL_OXYGEN,
     SYMPTOM,
     POWER,
-) = range(9)
+    RR,
+) = range(10)
 SPECIAL_SIGNALS: tuple[str, ...] = (
     "heart_rate",
     "spo2",
@@ -56,6 +57,7 @@ SPECIAL_SIGNALS: tuple[str, ...] = (
     "supplemental_oxygen",
     "symptom",
     "power_w",
+    "rr_ms",
 )
 
 # Channels made by models; they follow the signals, in this order.
@@ -103,8 +105,9 @@ DERIVED_CHANNELS: tuple[str, ...] = (
 ALWAYS, REST, IN_SESSION = range(3)
 
 
-ENABLED, BASE, IDENTITY_BASE = range(3)
-"""Columns of `Constants.models`: 1 where the model runs, and where its columns begin."""
+ENABLED, BASE, IDENTITY_BASE, PARAMETERS = range(4)
+"""Columns of `Constants.models`: 1 where the model runs, where its columns begin, and where its population parameters
+do in `Constants.parameters`, -1 where it has none. Estimators follow the models, in their own order."""
 
 VALIDITY_S, HOLD_S, LATENESS_S, BASELINED, ENDS = range(5)
 """Columns of `Constants.channel`; LATENESS_S and BASELINED mean something for signals only. ENDS is 1 where a value
@@ -136,6 +139,7 @@ class Constants(NamedTuple):
     channel: Float
     rule_number: Int
     rule_value: Float
+    parameters: Float
     signals: int
     channels: int
     rules: int

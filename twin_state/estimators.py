@@ -16,13 +16,16 @@ from pkgutil import iter_modules
 from typing import NamedTuple
 
 import twin_state.models
+from twin_state.constants import MODEL_NAMES
 
 
 class Estimator(NamedTuple):
-    """`fields` are (name, number of columns), in the order of its columns."""
+    """`fields` are (name, number of columns), in the order of its columns; `parameters` is how many population
+    parameters its kernels take."""
 
     name: str
     fields: tuple[tuple[str, int], ...]
+    parameters: int
 
     @property
     def width(self) -> int:
@@ -33,10 +36,19 @@ class Estimator(NamedTuple):
 def _found() -> tuple[Estimator, ...]:
     estimators = []
     for name in sorted(module.name for module in iter_modules(twin_state.models.__path__)):
-        fields = getattr(import_module(f"twin_state.models.{name}"), "FIELDS", None)
+        module = import_module(f"twin_state.models.{name}")
+        fields = getattr(module, "FIELDS", None)
         if fields is not None:
-            estimators.append(Estimator(name, fields))
+            estimators.append(Estimator(name, fields, getattr(module, "PARAMETERS", 0)))
     return tuple(estimators)
 
 
 ESTIMATORS: tuple[Estimator, ...] = _found()
+
+
+def number_of(name: str) -> int:
+    """The estimator's row in `Constants.models`. Raises KeyError for one that does not exist."""
+    names = [estimator.name for estimator in ESTIMATORS]
+    if name not in names:
+        raise KeyError(name)
+    return len(MODEL_NAMES) + names.index(name)

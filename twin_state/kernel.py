@@ -6,7 +6,7 @@ import numpy as np
 
 from twin_state import batch as b
 from twin_state import constants as c
-from twin_state import duplicates
+from twin_state import duplicates, estimate
 from twin_state.batch import Batch, Transitions
 from twin_state.buffer import REPEATED, drop_head, insert, nodes_needed
 from twin_state.columns import (
@@ -95,9 +95,10 @@ def _settle(k: Constants, s: Columns, out: Transitions, row: int, until: float, 
     while s.row_number[row, HEAD] >= 0 and s.node_time[s.row_number[row, HEAD], NODE_T] < until:
         if out.number.shape[0] - s.counters[FILLED] < room_to_settle(k):
             return False
-        fold_node(
-            k, s, out, row, s.settled[row], s.settled_identities[row], s.row_number[row, HEAD], record, FOLD_SETTLED
-        )
+        node = s.row_number[row, HEAD]
+        fold_node(k, s, out, row, s.settled[row], s.settled_identities[row], node, record, FOLD_SETTLED)
+        if s.estimates.shape[1] > 0:
+            estimate.take(k, s, row, node)
         drop_head(s, row)
     if s.row_number[row, ANNOUNCED_COUNT] > 0:
         withdraw(k, s, out, row, record, s.settled[row], s.settled_identities[row])

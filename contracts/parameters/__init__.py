@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
 
 import msgspec
 
@@ -16,7 +15,12 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Raised with each fit that is shipped: it stands in evidence beside the estimates."""
     fitted_on: str
     """The recordings, how many people and how they were chosen, in a sentence."""
-    values: dict[str, Any]
+    values: dict[str, list[float]]
+
+    @property
+    def flat(self) -> list[float]:
+        """As the model's kernels take them: one list after another, in the file's order."""
+        return [float(value) for values in self.values.values() for value in values]
 
 
 def shipped_parameters(model: str) -> Parameters:

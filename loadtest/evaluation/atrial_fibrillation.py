@@ -93,7 +93,7 @@ def read(data: Path) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
 
 def evaluate(data: Path, seed: int) -> Evaluation:
     """See `loadtest.evaluation.tasks.evaluate`."""
-    parameters = np.array(shipped_parameters("atrial_fibrillation").values["network"])
+    parameters = np.array(shipped_parameters("atrial_fibrillation").flat)
     return measured([judged(name, *record, parameters) for name, record in read(data).items()], seed)
 
 

@@ -95,7 +95,7 @@ def read(data: Path) -> list[Recording]:
 
 def evaluate(data: Path, seed: int) -> Evaluation:
     """See `loadtest.evaluation.tasks.evaluate`."""
-    parameters = np.array(shipped_parameters("atrial_fibrillation_short").values["network"])
+    parameters = np.array(shipped_parameters("atrial_fibrillation_short").flat)
     return measured([judged(one, parameters) for one in read(data)], seed)
 
 

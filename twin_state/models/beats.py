@@ -18,12 +18,13 @@ SHORTEST_S, LONGEST_S = 0.3, 2.0
 MOST_AWAY = 0.2
 RELEARN = 5
 
-FIELDS: tuple[tuple[str, int], ...] = (
+COLUMNS: tuple[tuple[str, int], ...] = (
     ("trusted_s", REMEMBERED),
     ("distrusted_s", RELEARN),
     ("trusted_count", 1),
     ("distrusted_count", 1),
 )
+"""For the fields of the estimator that judges by them: (name, number of columns)."""
 TRUSTED = 0
 DISTRUSTED = TRUSTED + REMEMBERED
 TRUSTED_COUNT, DISTRUSTED_COUNT = range(DISTRUSTED + RELEARN, DISTRUSTED + RELEARN + 2)

@@ -41,7 +41,7 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("evaluated_t", 1),
     ("valid", 1),
     ("measure", MEASURES),
-    *((f"beats_{name}", size) for name, size in beats.FIELDS),
+    *((f"beats_{name}", size) for name, size in beats.COLUMNS),
 )
 """A distrusted interval stands negative in `interval_s`, whose newest is the last."""
 INTERVAL = 0

@@ -1,0 +1,44 @@
+"""What settles goes through the estimators here, in their order; see `twin_state.estimators`."""
+
+from __future__ import annotations
+
+from twin_state import batch as b
+from twin_state import constants as c
+from twin_state.batch import Float
+from twin_state.columns import NODE_COUNT, NODE_KIND, NODE_T, VALUES_PER_NODE, Columns
+from twin_state.compiled import compiled, inlined
+from twin_state.constants import Constants
+from twin_state.estimators import number_of
+from twin_state.models import atrial_fibrillation, beat_clock, variability
+
+BEAT_CLOCK = number_of("beat_clock")
+ATRIAL_FIBRILLATION = number_of("atrial_fibrillation")
+VARIABILITY = number_of("variability")
+WIRED = (BEAT_CLOCK, ATRIAL_FIBRILLATION, VARIABILITY)
+"""Those that `take` drives."""
+
+
+@inlined
+def _beat(k: Constants, e: Float, interval_s: float, t: float) -> None:
+    at = beat_clock.beat_t(e, k.models[BEAT_CLOCK, c.BASE], interval_s, t)
+    if k.models[ATRIAL_FIBRILLATION, c.ENABLED]:
+        p = k.parameters[k.models[ATRIAL_FIBRILLATION, c.PARAMETERS] :]
+        atrial_fibrillation.observe(e, k.models[ATRIAL_FIBRILLATION, c.BASE], p, interval_s, at)
+    if k.models[VARIABILITY, c.ENABLED]:
+        variability.observe(e, k.models[VARIABILITY, c.BASE], interval_s, at)
+
+
+@compiled
+def take(k: Constants, s: Columns, row: int, node: int) -> None:
+    """Take in one node of the buffer as it settles. A new stay begins with nothing known."""
+    kind = s.node_number[node, NODE_KIND]
+    e = s.estimates[row]
+    if kind == b.ADMIT:
+        for n in range(e.shape[0]):
+            e[n] = 0.0
+    if kind != b.READING or not k.models[BEAT_CLOCK, c.ENABLED]:
+        return
+    for n in range(s.node_number[node, NODE_COUNT]):
+        if s.node_signal[node, n] != k.special[c.RR] or s.node_value[node, VALUES_PER_NODE + n] < k.quality_floor:
+            continue
+        _beat(k, e, s.node_value[node, n] / 1000.0, s.node_time[node, NODE_T])
