@@ -16,8 +16,8 @@ from twin_state import constants as c
 from twin_state.batch import Int, Small
 from twin_state.estimators import ESTIMATORS
 
-SCHEMA_VERSION = 2
-"""2: a buffered reading names its device."""
+SCHEMA_VERSION = 3
+"""2: a buffered reading names its device. 3: a row has estimates."""
 
 Per = Literal["row", "signal", "channel", "rule"]
 
