@@ -10,7 +10,7 @@ of intervals), a network of one hidden layer on them, and a two-state hidden Mar
     label of a beat    by the window centred at it, smoothed by the beats up to `LAG` later  (Rabiner 1989)
 
 The label comes `KEPT - 1` beats late and is what burden is made of; the probability is of now. Both abstain (NaN) where
-the beats since the last gap are too few. An interval that is no interval (outside 200 ms to 3 s) is left out; after a
+the beats since the last gap fill no window. An interval that is no interval (outside 200 ms to 3 s) is left out; after a
 gap in the beats the window begins anew.
 
 What it cannot do: atrial flutter with regular conduction looks regular, and is not told.
@@ -204,8 +204,9 @@ def observe(f: Float, at: int, p: Float, interval_s: float, t: float) -> float:
     _push(f, at + INTERVAL, WINDOW, min(interval_s, CLIP_S))
     _push(f, at + LATE_INTERVAL, KEPT, interval_s)
     f[at + COUNT] += 1.0
-    z = evidence(f, at, p)
-    z = 0.0 if math.isnan(z) else min(max(z, -MOST_EVIDENCE), MOST_EVIDENCE)
+    # A part of a window says nothing to a network that was fitted on whole ones.
+    z = evidence(f, at, p) if f[at + COUNT] >= WINDOW else 0.0
+    z = min(max(z, -MOST_EVIDENCE), MOST_EVIDENCE)
     before = f[at + PROBABILITY] if f[at + COUNT] > 1.0 else 0.5
     q = before * (1.0 - SWITCH) + (1.0 - before) * SWITCH
     odds = q / (1.0 - q) * math.exp(WEIGHT * z)
@@ -228,7 +229,7 @@ def observe(f: Float, at: int, p: Float, interval_s: float, t: float) -> float:
 @inlined
 def probability(f: Float, at: int, t: float) -> float:
     """That the rhythm is fibrillation now, NaN where too few beats are known or the last one is too long ago."""
-    if f[at + COUNT] < LEAST or t - f[at + T] > LONGEST_GAP_S:
+    if f[at + COUNT] < WINDOW or t - f[at + T] > LONGEST_GAP_S:
         return math.nan
     return f[at + PROBABILITY]  # type: ignore[no-any-return]
 

@@ -78,7 +78,7 @@ def test_an_episode_is_told_soon_and_its_burden_is_its_share_of_the_time() -> No
 
 
 def test_few_beats_and_old_ones_are_no_answer() -> None:
-    f, _ = after(fibrillating(model.LEAST - 1))
+    f, _ = after(fibrillating(model.WINDOW - 1))
     assert math.isnan(model.probability(f, 0, f[model.T]))
     assert math.isnan(model.burden(f, 0))
     f, _ = after(fibrillating(200))
