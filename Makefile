@@ -29,12 +29,12 @@ demo: setup
 # Everything, in the order of what fails soonest; pytest comes last whatever failed before it.
 test: setup
 	@$(BIN)/python -m deploy.system_packages
-	@status=0; \
-	$(BIN)/ruff check . || status=1; \
-	$(BIN)/ruff format --check . || status=1; \
-	$(BIN)/mypy || status=1; \
-	$(BIN)/pytest || status=1; \
-	exit $$status
+	@failed=""; \
+	$(BIN)/ruff check . || failed="$$failed ruff-check"; \
+	$(BIN)/ruff format --check . || failed="$$failed ruff-format"; \
+	$(BIN)/mypy || failed="$$failed mypy"; \
+	$(BIN)/pytest || failed="$$failed pytest"; \
+	test -z "$$failed" || { echo "Failed:$$failed"; exit 1; }
 
 check: setup
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model: str
     version: int
-    """Raised with each fit that is shipped. What stands in evidence is the models' hash, which the values are part of."""
+    """Raised with each fit that is shipped. Evidence carries the models' hash, which the values are part of."""
     fitted_on: str
     """The recordings, how many people and how they were chosen, in a sentence."""
     values: dict[str, list[float]]

@@ -10,8 +10,8 @@ of intervals), a network of one hidden layer on them, and a two-state hidden Mar
     label of a beat    by the window centred at it, smoothed by the beats up to `LAG` later  (Rabiner 1989)
 
 The label comes `KEPT - 1` beats late and is what burden is made of; the probability is of now. Both abstain (NaN) where
-the beats since the last gap fill no window. An interval that is no interval (outside 200 ms to 3 s) is left out; after a
-gap in the beats the window begins anew.
+the beats since the last gap fill no window. An interval that is no interval (outside 200 ms to 3 s) is left out; after
+a gap in the beats the window begins anew.
 
 What it cannot do: atrial flutter with regular conduction looks regular, and is not told.
 """
