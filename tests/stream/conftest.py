@@ -91,7 +91,8 @@ class Ward:
 
     async def produce(self, records: int, keys: int, *, first: int = 0, per_s: float | None = None) -> None:
         """`records` records over `keys` patients, in turn."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=5)
+        # Idempotent, so that a write repeated over an outage of Kafka is one record and the counts can be exact.
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=5, enable_idempotence=True)
         await producer.start()
         started = time.monotonic()
         try:
