@@ -55,10 +55,12 @@ class StandingCondition(msgspec.Struct, frozen=True):
 
 class Estimate(msgspec.Struct, frozen=True):
     """What a model says of the patient: its newest answer, as of `t`, with its standard deviation. Without `value` the
-    model abstains: what it needs is not there, too old or too poor. `unit` is UCUM."""
+    model abstains: what it needs is not there, too old or too poor. `unit` is UCUM. `valid_s` after `t` it no longer
+    speaks of now."""
 
     t: float
     unit: str
+    valid_s: float
     value: float | UnsetType = UNSET
     sd: float | UnsetType = UNSET
 

@@ -49,6 +49,16 @@ class StandingCondition(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+class Estimate(msgspec.Struct, frozen=True):
+    """What a model says, as of `t`; without `value` it abstains."""
+
+    t: float = 0.0
+    unit: str = ""
+    valid_s: float | None = None
+    value: float | None = None
+    sd: float | None = None
+
+
 class Live(msgspec.Struct, frozen=True):
     """The live row: everything that arrived, settled or not. What it lacks is taken from the settled row."""
 
@@ -80,6 +90,7 @@ class TwinRecord(msgspec.Struct, frozen=True):
     session: dict[str, Any] | None = None
     limits: dict[str, Any] | None = None
     conditions: list[StandingCondition] = []
+    estimates: dict[str, Estimate] = {}
     discharged: bool = False
     live: Live | None = None
     provenance: TwinProvenance = TwinProvenance()

@@ -205,6 +205,7 @@ class Ward:
                 "signals": {name: _signal(patient, name, value) for name, value in record.shown_signals().items()},
                 "session": record.shown_session(),
                 "limits": record.shown_limits(),
+                "estimates": msgspec.to_builtins(record.estimates),
                 "received_at": record.provenance.received_at,
                 "applied_at": record.provenance.applied_at,
             }

@@ -198,6 +198,7 @@ def twin(
     session: bool = False,
     limits: Mapping[str, float] | None = None,
     received_at: float | None = None,
+    estimates: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Record:
     """A record of topic `twin` as of `t`; `ages` (s) make single values older."""
     signals = {
@@ -226,6 +227,7 @@ def twin(
         "t": t - 5,
         "patient": patient,
         "schema": 1,
+        **({"estimates": dict(estimates)} if estimates else {}),
         "live": view,
         "provenance": {"partition": 0, "offset": 1, "received_at": received, "clock": t, "applied_at": received + 0.03},
     }

@@ -136,6 +136,13 @@ def sick_twin(t: float) -> Record:
         baselines={"heart_rate": (82.0, 4.5), "spo2": (96.0, 0.9), "respiratory_rate": (15.5, 1.1)},
         limits={"heart_rate_high": 120, "spo2_floor": 90},
         news2=score(round(1 + 7 * ill), round(4 + 7 * ill), ["body_temperature"]) if t % 5 < 1 or ill == 1 else None,
+        estimates={
+            "atrial_fibrillation_probability": {"t": t - 8, "unit": "1", "valid_s": 60, "value": 0.03, "sd": 0.17},
+            "atrial_fibrillation_burden": {"t": t - 8, "unit": "1", "valid_s": 86400, "value": 0.0},
+            "mean_nn": {"t": t - 8, "unit": "ms", "valid_s": 60, "value": 60_000 / (84 + 46 * ill), "sd": 3.1},
+            "rmssd": {"t": t - 8, "unit": "ms", "valid_s": 60, "value": 14.2, "sd": 0.7},
+            "dfa_alpha1": {"t": t - 8, "unit": "1", "valid_s": 60},
+        },
     )
 
 

@@ -315,6 +315,29 @@ async def test_the_patient_page_shows_the_reason_and_every_time(page: Page, cons
     await expect(chart.locator("svg.chart")).to_have_attribute("aria-label", re.compile("Heart rate /min, "))
 
 
+async def test_estimates_have_an_interval_and_an_age_and_abstentions_are_told(
+    page: Page, console: Console, bootstrap: str
+) -> None:
+    now = time.time()
+    told = {
+        "atrial_fibrillation_probability": {"t": now - 8, "unit": "1", "valid_s": 86_400, "value": 0.93, "sd": 0.26},
+        "rmssd": {"t": now - 8, "unit": "ms", "valid_s": 86_400, "value": 42.0, "sd": 2.0},
+        "mean_nn": {"t": now - 300, "unit": "ms", "valid_s": 60, "value": 800.0, "sd": 2.0},
+        "dfa_alpha1": {"t": now - 8, "unit": "1", "valid_s": 60},
+    }
+    await write(bootstrap, [twin("p-1", now, {"heart_rate": 75}, estimates=told)])
+    await page.goto(f"{console.url}/patients/p-1")
+    await live(page)
+    found = page.locator("#estimates [data-estimate]")
+    await expect(found).to_have_count(4)
+    await expect(found.nth(0)).to_contain_text(re.compile(r"Probability of atrial fibrillation93\s%\d+ s$"))
+    await expect(found.nth(1)).to_contain_text(re.compile(r"\(NN\)–last 800\sms, 5 min old$"))
+    await expect(found.nth(2)).to_contain_text(re.compile(r"RMSSD42\sms\(39 to 45\)\d+ s$"))
+    await expect(found.nth(3)).to_contain_text("DFA-alpha1–abstains: too few or too poor values")
+    await write(bootstrap, [twin("p-1", now + 1, {"heart_rate": 75})])
+    await expect(page.locator("#estimates")).to_contain_text("None: no device has sent intervals")
+
+
 async def test_everything_is_reached_by_keyboard(page: Page, bootstrap: str) -> None:
     now = time.time()
     await write(bootstrap, [low_saturation("p-2", now)])

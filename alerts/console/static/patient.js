@@ -7,6 +7,7 @@ import {
   PRIORITY_MARKS, PRIORITY_WORDS, actWords, clockTime, freshness, label, learnSignals, news2, news2Band, number, quality,
   sentence, signalInfo, signalWords, span, spoken, timesOf, titleOf, transitionWords, typeset, unit, valueWithUnit,
 } from "./format.js";
+import { showEstimates } from "./estimates.js";
 import { evidence, onsetsOf } from "./evidence.js";
 import { LIMITS, startLimits } from "./limits.js";
 import { Live, announceAlert, announceSignals, serverClock } from "./live.js";
@@ -356,6 +357,7 @@ function render() {
   showHead();
   showLimits();
   showOthers(now);
+  showEstimates(byId("estimates"), row.estimates, now);
   for (const card of cards.values()) card.show(now);
   for (const since of document.querySelectorAll("[data-onset]")) setText(since, t("for {span}", { span: span(now - Number(since.dataset.onset)) }));
 }
