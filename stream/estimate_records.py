@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from twin_state import constants as c
 from twin_state.batch import Float
 from twin_state.configuration import TwinConfiguration
-from twin_state.estimate import ATRIAL_FIBRILLATION, VARIABILITY
-from twin_state.models import atrial_fibrillation, variability
+from twin_state.estimate import ATRIAL_FIBRILLATION, RHYTHM, SPECTRUM, VARIABILITY
+from twin_state.models import atrial_fibrillation, rhythm, spectrum, variability
 
 OF_NOW_S = 60.0
 """How long an estimate of the last minutes holds, counted from its last beat: what settles is some seconds old."""
@@ -25,6 +27,10 @@ def estimates(configuration: TwinConfiguration, e: Float, t: float) -> dict[str,
         found |= _fibrillation(e, int(k.models[ATRIAL_FIBRILLATION, c.BASE]), t)
     if k.models[VARIABILITY, c.ENABLED]:
         found |= _variability(e, int(k.models[VARIABILITY, c.BASE]), t)
+    if k.models[SPECTRUM, c.ENABLED]:
+        found |= _spectrum(e, int(k.models[SPECTRUM, c.BASE]), t)
+    if k.models[RHYTHM, c.ENABLED]:
+        found |= _events(e, int(k.models[RHYTHM, c.BASE]), t)
     return found
 
 
@@ -57,6 +63,48 @@ def _variability(e: Float, at: int, t: float) -> dict[str, Any]:
         "rmssd": _estimate(as_of, "ms", OF_NOW_S, 1000.0 * rmssd, 1000.0 * rmssd / math.sqrt(2.0 * beats)),
         "dfa_alpha1": _estimate(as_of, "1", OF_NOW_S, measure(variability.ALPHA1), math.nan),
     }
+
+
+def _spectrum(e: Float, at: int, t: float) -> dict[str, Any]:
+    as_of = float(e[at + spectrum.T])
+    if as_of <= 0.0:
+        return {}
+    out = np.empty(6)
+    spectrum.measure(e, at, t, out)
+    low, high, ratio = float(out[spectrum.LF]), float(out[spectrum.HF]), float(out[spectrum.LF_TO_HF])
+    return {
+        "lf": _estimate(as_of, "ms2", OF_NOW_S, low, spectrum.LF_SPREAD * low),
+        "hf": _estimate(as_of, "ms2", OF_NOW_S, high, spectrum.HF_SPREAD * high),
+        "lf_hf": _estimate(as_of, "1", OF_NOW_S, ratio, math.hypot(spectrum.LF_SPREAD, spectrum.HF_SPREAD) * ratio),
+        "respiratory_rate_from_beats": _estimate(
+            as_of, "/min", OF_NOW_S, float(out[spectrum.RESPIRATION]), float(out[spectrum.RESPIRATION_SD])
+        ),
+    }
+
+
+EVENTS = {
+    "bradycardia_episodes": rhythm.BRADYCARDIA,
+    "tachycardia_episodes": rhythm.TACHYCARDIA,
+    "pauses": rhythm.PAUSES,
+    "ectopic_beats": rhythm.ECTOPIC,
+}
+"""Name -> what `twin_state.models.rhythm` counts."""
+
+
+def _events(e: Float, at: int, t: float) -> dict[str, Any]:
+    """Counts of the last 24 hours; without a beat in them there is nothing to count in."""
+    as_of = float(e[at + rhythm.T])
+    if as_of <= 0.0:
+        return {}
+    seen = rhythm.counted(e, at, rhythm.BEATS, t) > 0.0
+
+    def count(which: int) -> float:
+        return float(rhythm.counted(e, at, which, t)) if seen else math.nan
+
+    found = {name: _estimate(as_of, "1", OF_STAY_S, count(which), math.nan) for name, which in EVENTS.items()}
+    if count(rhythm.PAUSES) > 0.0:
+        found["longest_pause"] = _estimate(as_of, "s", OF_STAY_S, count(rhythm.LONGEST), math.nan)
+    return found
 
 
 def _estimate(t: float, unit: str, valid_s: float, value: float, sd: float) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from twin_state import batch as b
 from twin_state import constants as c
 from twin_state.batch import Float
@@ -9,23 +11,38 @@ from twin_state.columns import NODE_COUNT, NODE_KIND, NODE_T, VALUES_PER_NODE, C
 from twin_state.compiled import compiled, inlined
 from twin_state.constants import Constants
 from twin_state.estimators import number_of
-from twin_state.models import atrial_fibrillation, beat_clock, variability
+from twin_state.models import atrial_fibrillation, beat_clock, rhythm, spectrum, variability
+from twin_state.models.patient import AGE_KNOWN, AGE_YEARS, SESSION_ACTIVE
 
 BEAT_CLOCK = number_of("beat_clock")
 ATRIAL_FIBRILLATION = number_of("atrial_fibrillation")
+RHYTHM = number_of("rhythm")
+SPECTRUM = number_of("spectrum")
 VARIABILITY = number_of("variability")
-WIRED = (BEAT_CLOCK, ATRIAL_FIBRILLATION, VARIABILITY)
+WIRED = (BEAT_CLOCK, ATRIAL_FIBRILLATION, RHYTHM, SPECTRUM, VARIABILITY)
 """Those that `take` drives."""
 
 
 @inlined
-def _beat(k: Constants, e: Float, interval_s: float, t: float) -> None:
+def _fast_per_min(k: Constants, settled: Float) -> float:
+    at = k.models[c.PATIENT, c.BASE]
+    if settled[at + SESSION_ACTIVE] != 0.0:
+        return math.inf
+    return rhythm.highest_rate_per_min(settled[at + AGE_YEARS] if settled[at + AGE_KNOWN] != 0.0 else math.nan)
+
+
+@inlined
+def _beat(k: Constants, e: Float, interval_s: float, t: float, fast_per_min: float) -> None:
     at = beat_clock.beat_t(e, k.models[BEAT_CLOCK, c.BASE], interval_s, t)
     if k.models[ATRIAL_FIBRILLATION, c.ENABLED]:
         p = k.parameters[k.models[ATRIAL_FIBRILLATION, c.PARAMETERS] :]
         atrial_fibrillation.observe(e, k.models[ATRIAL_FIBRILLATION, c.BASE], p, interval_s, at)
     if k.models[VARIABILITY, c.ENABLED]:
         variability.observe(e, k.models[VARIABILITY, c.BASE], interval_s, at)
+    if k.models[SPECTRUM, c.ENABLED]:
+        spectrum.observe(e, k.models[SPECTRUM, c.BASE], interval_s, at)
+    if k.models[RHYTHM, c.ENABLED]:
+        rhythm.observe(e, k.models[RHYTHM, c.BASE], interval_s, at, fast_per_min)
 
 
 @compiled
@@ -41,4 +58,4 @@ def take(k: Constants, s: Columns, row: int, node: int) -> None:
     for n in range(s.node_number[node, NODE_COUNT]):
         if s.node_signal[node, n] != k.special[c.RR] or s.node_value[node, VALUES_PER_NODE + n] < k.quality_floor:
             continue
-        _beat(k, e, s.node_value[node, n] / 1000.0, s.node_time[node, NODE_T])
+        _beat(k, e, s.node_value[node, n] / 1000.0, s.node_time[node, NODE_T], _fast_per_min(k, s.settled[row]))

@@ -15,12 +15,14 @@ from contracts.parameters import shipped_parameters
 from contracts.twin import Estimate
 from loadtest.evaluation import atrial_fibrillation as af
 from loadtest.evaluation import heart_rate_variability as hrv
+from stream.estimate_records import EVENTS
 from tests.twin_state.conftest import START, Arrival, Outcome, command, logged, make_processor, reading, tick
+from tests.twin_state.models.test_spectrum import heart
 from twin_state import estimate
 from twin_state.batch import Float
 from twin_state.blocks import block_bytes, load_block
 from twin_state.estimators import ESTIMATORS, number_of
-from twin_state.models import atrial_fibrillation, variability
+from twin_state.models import atrial_fibrillation, spectrum, variability
 from twin_state.store import Store
 
 Run = Callable[..., Outcome]
@@ -92,11 +94,36 @@ def test_order_and_repeats_change_no_estimate(run: Run) -> None:
 
 def test_few_beats_poor_ones_and_none_are_abstentions(run: Run) -> None:
     few = told(run(strap(regular(5))))
-    assert few.keys() >= {"atrial_fibrillation_probability", "atrial_fibrillation_burden", "rmssd", "dfa_alpha1"}
-    assert all(one.value is msgspec.UNSET for one in few.values())
+    assert few.keys() >= {"atrial_fibrillation_probability", "rmssd", "dfa_alpha1", "lf_hf", "pauses"}
+    assert all(one.value is msgspec.UNSET for name, one in few.items() if name not in EVENTS)
+    assert all(few[name].value == 0.0 for name in EVENTS)
     assert told(run([reading(0, {"heart_rate": 70}, seq=0)])) == {}
     poor = [reading(n, {"rr_ms": [850.0]}, seq=n, q={"rr_ms": 0.2}) for n in range(100)]
     assert told(run(poor)) == {}
+
+
+def test_spectrum_and_breathing_are_those_of_the_model(run: Run) -> None:
+    _, intervals = heart(500, waves=((0.1, 20.0), (0.25, 30.0)))
+    rr_ms = np.round(1000.0 * intervals)
+    found = told(run(strap(rr_ms)))
+    f, out, t = np.zeros(spectrum.WIDTH), np.zeros(6), START
+    for interval_ms in rr_ms:
+        t += interval_ms / 1000.0
+        spectrum.observe(f, 0, interval_ms / 1000.0, t)
+    spectrum.measure(f, 0, t, out)
+    assert found["respiratory_rate_from_beats"].value == pytest.approx(15.0, abs=0.5)
+    for name, which in (("lf", spectrum.LF), ("hf", spectrum.HF), ("lf_hf", spectrum.LF_TO_HF)):
+        assert found[name].value == pytest.approx(out[which], rel=1e-6)
+        assert 0.0 < found[name].sd < found[name].value  # type: ignore[operator]
+
+
+def test_events_are_counted_and_a_fast_heart_in_a_session_is_none(run: Run) -> None:
+    rr_ms = np.array([800.0] * 20 + [2700.0] + [800.0] * 20 + [350.0] * 40)
+    at_rest = told(run(strap(rr_ms)))
+    assert (at_rest["pauses"].value, at_rest["longest_pause"].value) == (1.0, 2.7)
+    assert at_rest["tachycardia_episodes"].value == 1.0
+    in_session = told(run([command(0.1, "session", phase="start"), *strap(rr_ms)]))
+    assert in_session["tachycardia_episodes"].value == 0.0
 
 
 def test_what_is_old_is_no_estimate_of_now(run: Run) -> None:

@@ -4,7 +4,7 @@ import { el, renderIfChanged, setAttribute, setText } from "./elements.js";
 import { clockTime, sentence, span } from "./format.js";
 import { t } from "./words.js";
 
-const UNITS = { "1": "", "/min": "/min" };
+const UNITS = { "1": "", "/min": "/min", ms2: "ms²" };
 
 /** [label, digits after the point, whether a share is shown in per cent] */
 const KNOWN = {
@@ -14,6 +14,15 @@ const KNOWN = {
   sdnn: ["SDNN", 0],
   rmssd: ["RMSSD", 0],
   dfa_alpha1: ["DFA-alpha1", 2],
+  lf: ["LF power", 0],
+  hf: ["HF power", 0],
+  lf_hf: ["LF/HF", 1],
+  respiratory_rate_from_beats: ["Respiratory rate, from heartbeats", 0],
+  bradycardia_episodes: ["Bradycardia episodes in 24 h", 0],
+  tachycardia_episodes: ["Tachycardia episodes at rest in 24 h", 0],
+  pauses: ["Pauses over 2.5 s in 24 h", 0],
+  longest_pause: ["Longest pause in 24 h", 1],
+  ectopic_beats: ["Premature beats in 24 h", 0],
 };
 
 /** Standard deviations on each side of a 90 % interval. */
