@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,8 +52,15 @@ class Steady(NamedTuple):
         return self.cpu_s / self.records * 1e6
 
 
-async def load(bootstrap: str, patients: int, seconds: int, partitions: int) -> int:
-    """Write the workload's records, partitioned as Kafka's own producer would. Returns how many."""
+def workload(patients: int, seconds: int) -> Iterator[tuple[int, bytes]]:
+    """W1's records: number of the patient, value."""
+    for t, order, values in w1.rounds(patients, seconds):
+        for patient, row in zip(order.tolist(), values.tolist(), strict=True):
+            yield patient, w1.payload(patient, t, row)
+
+
+async def load(bootstrap: str, patients: int, records: Iterable[tuple[int, bytes]], partitions: int) -> int:
+    """Write (number of the patient, value), partitioned as Kafka's own producer would. Returns how many."""
     keys = [f"p{patient:05d}".encode() for patient in range(patients)]
     partition = [(murmur2(key) & 0x7FFF_FFFF) % partitions for key in keys]
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_batch_size=524_288)
@@ -62,14 +69,12 @@ async def load(bootstrap: str, patients: int, seconds: int, partitions: int) -> 
     try:
         builders = [producer.create_batch() for _ in range(partitions)]
         pending = []
-        for t, order, values in w1.rounds(patients, seconds):
-            for patient, row in zip(order.tolist(), values.tolist(), strict=True):
-                p = partition[patient]
-                value = w1.payload(patient, t, row)
-                while builders[p].append(key=keys[patient], value=value, timestamp=None) is None:
-                    pending.append(await producer.send_batch(builders[p], topics.TELEMETRY, partition=p))
-                    builders[p] = producer.create_batch()
-                written += 1
+        for patient, value in records:
+            p = partition[patient]
+            while builders[p].append(key=keys[patient], value=value, timestamp=None) is None:
+                pending.append(await producer.send_batch(builders[p], topics.TELEMETRY, partition=p))
+                builders[p] = producer.create_batch()
+            written += 1
         for p, builder in enumerate(builders):
             pending.append(await producer.send_batch(builder, topics.TELEMETRY, partition=p))
         await asyncio.gather(*pending)
@@ -89,12 +94,12 @@ def drain(bootstrap: str) -> Steady:
     return Steady(**orjson.loads(done.stdout))
 
 
-def work(configuration: Configuration, records: int, folder: Path, group: str) -> tuple[Steady, float]:
+def work(configuration: Configuration, records: int, folder: Path, group: str, model_set: str) -> tuple[Steady, float]:
     """One worker from the beginning of the log to its end. Returns the steady part and its peak memory (MB)."""
     environment = environment_of(
         msgspec.structs.replace(configuration, data=str(folder)),
         kafka__group=group,
-        worker__model_set="loadtest.w1:MODEL_SET",
+        worker__model_set=model_set,
         worker__ticks="false",
         worker__twin_interval_s="1e9",
     )
@@ -169,12 +174,17 @@ async def run(
             for turn in range(repeats):
                 configuration = await kafka.create(partitions=partitions)
                 say(f"turn {turn + 1} of {repeats}: writing {seconds * patients} records")
-                written = await load(kafka.bootstrap, patients, seconds, partitions)
+                written = await load(kafka.bootstrap, patients, workload(patients, seconds), partitions)
                 say("plain drain")
                 drains.append(await asyncio.to_thread(drain, kafka.bootstrap))
                 say("worker")
                 steady, peak = await asyncio.to_thread(
-                    work, configuration, written, Path(folder) / f"run-{turn}", f"bench-{turn}"
+                    work,
+                    configuration,
+                    written,
+                    Path(folder) / f"run-{turn}",
+                    f"bench-{turn}",
+                    "loadtest.w1:MODEL_SET",
                 )
                 works.append(steady)
                 memory = max(memory, peak)

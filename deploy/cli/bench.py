@@ -111,6 +111,10 @@ def fuzz(
 @app.command()
 def twin(
     workload: Annotated[Literal["w1"], typer.Option(help="docs/benchmarks.md describes it.")] = "w1",
+    models: Annotated[
+        Literal["workload", "all"],
+        typer.Option(help="Those of the workload, or the clinical twin with every model on."),
+    ] = "workload",
     records: Annotated[int, typer.Option(min=1000)] = 1_000_000,
     patients: Annotated[int, typer.Option(min=1)] = 10_000,
     repeats: Annotated[int, typer.Option(min=1, help="Drain and worker take turns; medians are given.")] = 1,
@@ -120,9 +124,15 @@ def twin(
     """One worker process on the embedded Kafka, its state fault-tolerant, beside a plain drain of the same topic."""
     import asyncio
 
-    from loadtest.w1_bench import run
+    from loadtest import models_bench, w1_bench
 
-    result = asyncio.run(run(records, patients, repeats, say=lambda text: typer.echo(text, err=True)))
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    if models == "all":
+        _show({"models": models, **asyncio.run(models_bench.run(records, patients, say))}, report)
+        return
+    result = asyncio.run(w1_bench.run(records, patients, repeats, say))
     _show({"workload": workload, **result}, report)
     if not result["alerts_equal"]:
         raise typer.Exit(1)

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from twin_state.batch import Float
 from twin_state.compiled import compiled, inlined
 
@@ -119,13 +121,14 @@ def features(f: Float, at: int) -> bool:
             ectopic += f[j] < 0.85 * mean and f[j + 1] > 1.1 * mean
         if j > begin + 1:
             second += min(abs(f[j] - f[j - 2]), clip)
-    alike = alike_next = 0.0
+    # Whole numbers and no branch: chance decides each pair, and this is most of the work.
+    alike = alike_next = np.int64(0)
     near = 0.045 * mean
     for j in range(begin, end - 1):
         for k in range(j + 1, end - 1):
-            if abs(f[j] - f[k]) < near:
-                alike += 1.0
-                alike_next += abs(f[j + 1] - f[k + 1]) < near
+            close = np.int64(abs(f[j] - f[k]) < near)
+            alike += close
+            alike_next += close & np.int64(abs(f[j + 1] - f[k + 1]) < near)
     variance, lag_1, lag_2 = 1e-9, 0.0, 0.0
     half = 0.5 * mean
     for j in range(begin, end):
