@@ -30,6 +30,7 @@ Run = Callable[..., Outcome]
 UNWIRED = {
     "fitness": "its loads and tests come with sessions",
     "training_load": "a session's, as above",
+    "deterioration": "its hourly record of signs is not made in the stream yet",
     "r_peaks": "waveforms stay in the log",
     "pulses": "waveforms stay in the log",
 }

@@ -86,9 +86,39 @@ def training(folder: Path) -> Path:
     return folder
 
 
-LAYOUTS = {"fitness": training, "af": long_records, "af-short": short_records, "hrv": logged_session, "hrv-day": day}
-FITTED = ("af", "af-short")
+def stays(folder: Path) -> Path:
+    """Forty stays of a day and a half, a quarter of whom fall ill after a day; signs are missing now and then."""
+    rng = np.random.default_rng(1)
+    hours = 36
+    names = ("HR", "O2Sat", "Temp_x10", "SBP", "MAP", "DBP", "Resp")
+    calm, ill = np.array([75, 97, 368, 124, 85, 66, 15]), np.array([50, -5, 15, -30, -20, -15, 12])
+    columns: dict[str, list[Any]] = {name: [] for name in ("pid", "ICULOS", "SepsisLabel", "FiO2_x100", *names)}
+    for stay in range(40):
+        for hour in range(1, hours + 1):
+            worse = max(0.0, (hour - 24) / 12) if stay % 4 == 0 else 0.0
+            signs = np.round(calm + worse * ill + rng.normal(0.0, 3.0, 7))
+            signs[rng.random(7) < 0.3] = -1
+            for name, value in zip(names, signs, strict=True):
+                columns[name].append(value)
+            columns["pid"].append(stay)
+            columns["ICULOS"].append(hour)
+            columns["FiO2_x100"].append(40 if worse > 0.5 else -1)
+            columns["SepsisLabel"].append(int(worse > 0.0))
+    np.savez(folder / "hours.npz", **{name: np.array(values, np.int64) for name, values in columns.items()})  # type: ignore[arg-type]
+    return folder
+
+
+LAYOUTS = {
+    "fitness": training,
+    "af": long_records,
+    "af-short": short_records,
+    "hrv": logged_session,
+    "hrv-day": day,
+    "deterioration": stays,
+}
+FITTED = ("af", "af-short", "deterioration")
 MEASURES = {
+    "deterioration": {"auroc", "calibration_slope"},
     "fitness": {"mae_w"},
     "hrv": {"rmssd_relative_error", "alpha1_abs_error", "stream_equals_batch"},
     "hrv-day": {"stream_equals_batch", "judged_share"},
@@ -132,6 +162,11 @@ def test_fibrillation_is_found_where_it_is(tmp_path: Path) -> None:
     assert measures["sensitivity"]["value"] > 0.95
     assert measures["specificity"]["value"] > 0.95
     assert pq.read_table(tmp_path / "p.parquet").column_names[:3] == ["person", "t", "prediction"]
+
+
+def test_those_who_fall_ill_are_told_from_the_others(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "deterioration", "--data", str(stays(tmp_path)), "--json"])
+    assert orjson.loads(done.stdout)["measures"]["auroc"]["value"] > 0.7
 
 
 def test_variability_is_that_of_the_log(tmp_path: Path) -> None:
@@ -179,6 +214,7 @@ RECORDED = {
     "af-short": "cinc2017",
     "hrv": "fatmaxxer_logs",
     "hrv-day": "mmash",
+    "deterioration": "sepsis2019b",
 }
 
 
