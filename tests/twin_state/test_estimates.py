@@ -26,6 +26,7 @@ from twin_state.store import Store
 Run = Callable[..., Outcome]
 
 UNWIRED = {
+    "heart_rate_under_load": "its loads come with sessions",
     "fitness": "its loads and tests come with sessions",
     "training_load": "a session's, as above",
     "r_peaks": "waveforms stay in the log",
