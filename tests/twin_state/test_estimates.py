@@ -28,6 +28,7 @@ from twin_state.store import Store
 Run = Callable[..., Outcome]
 
 UNWIRED = {
+    "heart_rate_under_load": "its loads come with sessions",
     "fitness": "its loads and tests come with sessions",
     "training_load": "a session's, as above",
     "deterioration": "its hourly record of signs is not made in the stream yet",
