@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from contracts.parameters import shipped_parameters
 from loadtest.evaluation.network import Array
 from loadtest.evaluation.pictures import figure, save
 from loadtest.evaluation.regression import fit_regression
 from loadtest.evaluation.result import Evaluation, Prediction, bootstrapped
+from twin_state.compiled import compiled
 from twin_state.models import heart_rate_under_load as model
 
 TASK = "hr-load"
@@ -33,6 +33,7 @@ HALF_WIDTH = 1.645
 LEAST_BPM = 40.0
 TOLD_EVERY = 10
 """Of the seconds every so many-th stands among the predictions."""
+FOLDS = 5
 DECAY, KNEE_BPM, EVERY_S = 3e-3, 3.0, 15
 """Of the fit: weight of the squared weights, knee of the loss, and every so many-th second is an example."""
 SPEED_INPUTS = range(model.FILTERS - len(model.SPEED_TAU_S), model.FILTERS)
@@ -63,22 +64,33 @@ class Judged(NamedTuple):
     plain_ahead: Array
 
 
-@njit(cache=True)
+@compiled
 def _run(
-    f: Array, p: Array, t: Array, watts: Array, speed: Array, heart_rate: Array, ahead_s: float, out: Array, x: Array
+    f: Array,
+    copies: Array,
+    p: Array,
+    t: Array,
+    watts: Array,
+    speed: Array,
+    heart_rate: Array,
+    ahead_s: float,
+    out: Array,
+    x: Array,
 ) -> None:
-    """Into `out` (4, seconds): mean and variance in open loop, then ahead. Into `x`: what the networks take in."""
-    alone = f.copy()
-    rolled = f.copy()
+    """Into `out` (4, seconds): mean and variance in open loop, then ahead. Into `x`: what the networks take in.
+    `copies` are two of the state."""
+    alone, rolled = copies[0], copies[1]
     for n in range(len(t)):
         model.observe_load(alone, 0, p, watts[n], speed[n], t[n])
         out[0, n] = model.heart_rate(alone, 0, t[n])
         out[1, n] = model.variance(alone, 0, t[n])
-        x[n] = alone[model.INPUT : model.INPUT + model.INPUTS]
+        for j in range(model.INPUTS):
+            x[n, j] = alone[model.INPUT + j]
     for n in range(len(t)):
         model.observe_load(f, 0, p, watts[n], speed[n], t[n])
         model.observe_heart_rate(f, 0, heart_rate[n], t[n])
-        rolled[:] = f
+        for j in range(model.WIDTH):
+            rolled[j] = f[j]
         m = n + 1
         while m < len(t) and t[m] <= t[n] + ahead_s:
             model.observe_load(rolled, 0, p, watts[m], speed[m], t[m])
@@ -93,7 +105,7 @@ def run_model(f: Array, parameters: Array, session: Session, begun_s: float, ahe
     out = np.full((4, len(session.t)), np.nan)
     x = np.zeros((len(session.t), model.INPUTS))
     load = session.watts, session.speed_km_per_h
-    _run(f, parameters, begun_s + session.t, *load, session.heart_rate_bpm, ahead_s, out, x)
+    _run(f, np.stack([f, f]), parameters, begun_s + session.t, *load, session.heart_rate_bpm, ahead_s, out, x)
     return out, x
 
 
@@ -124,7 +136,7 @@ def judged(sessions: Sequence[Session], parameters: Array) -> list[Judged]:
     told = []
     for number, (session, plain) in enumerate(zip(sessions, _plain(sessions), strict=True)):
         out, _ = run_model(f, parameters, session, 1.0 + number * BETWEEN_S, AHEAD_S)
-        told.append(Judged(session, *out, plain, _plain_ahead(session, plain)))
+        told.append(Judged(session, out[0], out[1], out[2], out[3], plain, _plain_ahead(session, plain)))
     return told
 
 
@@ -316,6 +328,19 @@ def fit(data: Path, seed: int) -> dict[str, Any]:
         "fitted_on": f"rides of the R package FREG, about one rider, {sessions} development sessions of half an hour",
         "values": fitted(list(people.values()), seed),
     }
+
+
+def cross_validated(data: Path, seed: int) -> Evaluation:
+    """Each block of successive sessions foretold by networks that were fitted on the other blocks alone; what is
+    learned of the person is of the sessions before it."""
+    told: dict[str, list[Judged]] = {}
+    for person, sessions in read(data).items():
+        told[person] = []
+        for block in np.array_split(np.arange(len(sessions)), FOLDS):
+            values = fitted([[one for n, one in enumerate(sessions) if n not in block]], seed)
+            flat = np.array([value for part in values.values() for value in part])
+            told[person] += judged(sessions[: block[-1] + 1], flat)[block[0] :]
+    return measured(told, seed)
 
 
 def draw(evaluation: Evaluation, picture: Path) -> None:

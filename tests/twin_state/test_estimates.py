@@ -31,6 +31,7 @@ UNWIRED = {
     "heart_rate_under_load": "its loads come with sessions",
     "fitness": "its loads and tests come with sessions",
     "training_load": "a session's, as above",
+    "heart_rate_on_foot": "a session's, as above",
     "deterioration": "its hourly record of signs is not made in the stream yet",
     "r_peaks": "waveforms stay in the log",
     "pulses": "waveforms stay in the log",

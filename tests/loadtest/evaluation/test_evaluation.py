@@ -108,7 +108,45 @@ def stays(folder: Path) -> Path:
     return folder
 
 
+def rides(folder: Path) -> Path:
+    """Six rides of twelve minutes with a load that changes, and a heart rate that follows it."""
+    rng = np.random.default_rng(1)
+    seconds = 720
+    watts = np.repeat(rng.uniform(0.0, 300.0, (6, seconds // 60)), 60, axis=1)
+    heart_rate = np.zeros((6, seconds))
+    level = np.zeros(6)
+    for second in range(seconds):
+        level += (watts[:, second] - level) / 50.0
+        heart_rate[:, second] = 85.0 + 0.28 * level + rng.normal(0.0, 1.0, 6)
+    np.savez(
+        folder / "one.npz",
+        SECS=np.tile(np.arange(seconds), (6, 1)),
+        HR=np.round(heart_rate),
+        WATTS=watts,
+        KPH=np.full((6, seconds), 2500),
+        CAD=np.full((6, seconds), 80),
+    )
+    return folder
+
+
+def runs(folder: Path) -> Path:
+    """Two runs by the protocol."""
+    t = 4.0 + 2.0 * np.arange(148)
+    stage = np.clip((t - 30.0) // 60.0, -1, 4).astype(int)
+    arrays = {}
+    for name, speeds in (("one_TYPE01", (8.0, 15.0)), ("two_TYPE02", (6.0, 12.0))):
+        aim = np.choose(stage + 1, [80.0, *(80.0 + 5.0 * speed for speed in speeds * 2), 80.0])
+        heart_rate = np.full(len(t), 80.0)
+        for n in range(1, len(t)):
+            heart_rate[n] = heart_rate[n - 1] + 2.0 * (aim[n] - heart_rate[n - 1]) / 60.0
+        arrays[f"{name}_bpm_x10"] = np.round(10.0 * heart_rate)
+    np.savez(folder / "runs.npz", **arrays)  # type: ignore[arg-type]
+    return folder
+
+
 LAYOUTS = {
+    "hr-load": rides,
+    "hr-treadmill": runs,
     "fitness": training,
     "af": long_records,
     "af-short": short_records,
@@ -116,8 +154,10 @@ LAYOUTS = {
     "hrv-day": day,
     "deterioration": stays,
 }
-FITTED = ("af", "af-short", "deterioration")
+FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill")
 MEASURES = {
+    "hr-load": {"open_loop_mae_bpm", "ahead_60s_mae_bpm", "coverage_90"},
+    "hr-treadmill": {"second_half_mae_bpm"},
     "deterioration": {"auroc", "calibration_slope"},
     "fitness": {"mae_w"},
     "hrv": {"rmssd_relative_error", "alpha1_abs_error", "stream_equals_batch"},
@@ -162,6 +202,16 @@ def test_fibrillation_is_found_where_it_is(tmp_path: Path) -> None:
     assert measures["sensitivity"]["value"] > 0.95
     assert measures["specificity"]["value"] > 0.95
     assert pq.read_table(tmp_path / "p.parquet").column_names[:3] == ["person", "t", "prediction"]
+
+
+def test_a_load_foretells_the_heart_rate(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "hr-load", "--data", str(rides(tmp_path)), "--json"])
+    measures = orjson.loads(done.stdout)["measures"]
+    assert measures["ahead_60s_mae_bpm"]["value"] < 6.0
+    (tmp_path / "on foot").mkdir()
+    done = CliRunner().invoke(app, ["evaluate", "hr-treadmill", "--data", str(runs(tmp_path / "on foot")), "--json"])
+    measure = orjson.loads(done.stdout)["measures"]["second_half_mae_bpm"]
+    assert measure["value"] < min(8.0, measure["baseline"])
 
 
 def test_those_who_fall_ill_are_told_from_the_others(tmp_path: Path) -> None:
@@ -215,6 +265,8 @@ RECORDED = {
     "hrv": "fatmaxxer_logs",
     "hrv-day": "mmash",
     "deterioration": "sepsis2019b",
+    "hr-load": "cycling_freg",
+    "hr-treadmill": "ieee_spc2015_treadmill",
 }
 
 
