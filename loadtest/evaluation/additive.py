@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from loadtest.evaluation.network import Array
+from twin_state.models.additive import MOST_AWAY
 
 
 class Additive(NamedTuple):
@@ -31,12 +32,12 @@ class Additive(NamedTuple):
         return np.array([value for values in self.values().values() for value in values])
 
 
-def fit_additive(x: Array, y: Array, quantiles: tuple[float, ...], decay: float, most_away: float) -> Additive:
+def fit_additive(x: Array, y: Array, quantiles: tuple[float, ...], decay: float) -> Additive:
     """Minimise the logistic loss of labels `y` on rows `x` plus `decay` times the squared weights of the terms, each
     brought to unit scale. NaN in `x` counts as the feature's centre."""
     centre = np.nanmedian(x, axis=0)
     scale = np.nanstd(x, axis=0) + 1e-9
-    z = np.clip(np.nan_to_num((x - centre) / scale, nan=0.0), -most_away, most_away)
+    z = np.clip(np.nan_to_num((x - centre) / scale, nan=0.0), -MOST_AWAY, MOST_AWAY)
     knots = np.quantile(z, quantiles, axis=0).T
     terms = np.concatenate([z[:, :, None], np.maximum(z[:, :, None] - knots[None], 0.0)], axis=2)
     flat = terms.reshape(len(z), -1)

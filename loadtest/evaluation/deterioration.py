@@ -91,16 +91,16 @@ def _run(f: Array, signs: Array, oxygen: Array, hour: Array, x: Array) -> None:
 
 
 def features_of(stay: Stay) -> Array:
-    """The live model's features after each hour, shape (hours, FEATURES)."""
-    x = np.zeros((len(stay.hour), model.FEATURES))
+    """The live model's features after each hour, (hours, 2 FEATURES); `_odds` writes what each adds behind them."""
+    x = np.zeros((len(stay.hour), 2 * model.FEATURES))
     _run(np.zeros(model.WIDTH), stay.signs, stay.oxygen, stay.hour, x)
     return x
 
 
 @compiled
-def _odds(x: Array, p: Array, parts: Array, out: Array) -> None:
+def _odds(x: Array, p: Array, out: Array) -> None:
     for n in range(len(x)):
-        out[n] = model.contributions(x[n], p, parts)
+        out[n] = model.log_odds(x[n], p)
 
 
 def _news2(stay: Stay) -> Array:
@@ -122,10 +122,10 @@ def foretold(stays: Sequence[Stay], parameters: Array, version: int) -> list[Tol
     for stay in stays:
         x = features_of(stay)
         odds = np.zeros(len(x))
-        _odds(x, parameters, np.zeros(model.FEATURES), odds)
+        _odds(x, parameters, odds)
         probability = np.zeros(len(x))
         for n in range(len(x)):
-            named = dict(zip(model.NAMES, x[n].tolist(), strict=True))
+            named = dict(zip(model.NAMES, x[n, : model.FEATURES].tolist(), strict=True))
             probability[n] = online.expect(stay.person, float(stay.hour[n]) * model.HOUR_S, float(odds[n]), named)
         for hour, label in zip(stay.hour.tolist(), stay.label.tolist(), strict=True):
             online.label(stay.person, hour * model.HOUR_S, label > 0.5, 0.0)
@@ -189,9 +189,9 @@ def measured(told: Sequence[Told], seed: int) -> Evaluation:
 
 
 def _fitted(stays: Sequence[Stay]) -> Additive:
-    x = np.concatenate([features_of(stay) for stay in stays])
+    x = np.concatenate([features_of(stay)[:, : model.FEATURES] for stay in stays])
     y = np.concatenate([stay.label for stay in stays])
-    return fit_additive(x, y, QUANTILES, DECAY, model.MOST_AWAY)
+    return fit_additive(x, y, QUANTILES, DECAY)
 
 
 def fit(data: Path, seed: int) -> dict[str, Any]:  # noqa: ARG001 - nothing is drawn

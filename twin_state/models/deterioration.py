@@ -1,14 +1,11 @@
 """Risk of deterioration by the hour, from vital signs taken now and then: additive, so that it can be explained.
 
-    log odds = w0 + sum over features x of  w1 x' + sum over knots k of w_k max(x' - k, 0)
-    x'       the feature less its centre, in its scale, at most `MOST_AWAY` from 0
-
 Features: for each vital sign the level, v <- v + 0.4 (value - v), and how often it is taken, d <- d + 0.15 (taken - d);
 for supplemental oxygen the fraction inspired, how often and since when; hours of the stay; how many signs were taken of
 late. How often a sign is taken says what those at the bedside think. One that was never taken counts as its centre.
 
-A generalised additive model (Hastie and Tibshirani, Statistical Science 1(3), 1986) with linear splines; the knots are
-quantiles of the recordings it was fitted on. It abstains before any sign was taken, and a day after the last.
+The log odds are additive in them, with five knots each (`twin_state.models.additive`). It abstains before any sign was
+taken, and a day after the last.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ import math
 
 from twin_state.batch import Float
 from twin_state.compiled import compiled
+from twin_state.models import additive
 
 SIGNS = 7
 (HEART_RATE, SPO2, TEMPERATURE, SYSTOLIC, MEAN_PRESSURE, DIASTOLIC, RESPIRATORY_RATE) = range(SIGNS)
@@ -52,14 +50,7 @@ NAMES: tuple[str, ...] = (
 """What a feature says, in its order."""
 
 KNOTS = 5
-MOST_AWAY = 6.0
-TERMS = 1 + KNOTS
-CENTRE = 0
-SCALE = CENTRE + FEATURES
-KNOT = SCALE + FEATURES
-WEIGHT = KNOT + FEATURES * KNOTS
-BIAS = WEIGHT + FEATURES * TERMS
-PARAMETERS = BIAS + 1
+PARAMETERS = additive.parameters(FEATURES, KNOTS)
 
 FIELDS: tuple[tuple[str, int], ...] = (
     ("t", 1),
@@ -134,7 +125,7 @@ def _count(f: Float, at: int, values: Float, oxygen: float, nothing: bool) -> No
 
 @compiled
 def features(f: Float, at: int, out: Float) -> None:
-    """The features as they stand into `out`, shape (FEATURES,); NaN for the level of a sign that was never taken."""
+    """The features as they stand into `out`, its first FEATURES columns; NaN for the level of a sign never taken."""
     hours = max((f[at + T] - f[at + BEGIN_T]) / HOUR_S, 1.0)
     out[HOURS] = math.log(hours)
     out[NUMBER] = f[at + STATE_NUMBER]
@@ -150,22 +141,10 @@ def features(f: Float, at: int, out: Float) -> None:
 
 
 @compiled
-def contributions(x: Float, p: Float, out: Float) -> float:
-    """What each feature adds to the log odds into `out`, shape (FEATURES,), beside that of its centre; returns the log
-    odds. `x` is as `features` writes it, `p` the population parameters."""
-    total = p[BIAS]
-    for j in range(FEATURES):
-        z = 0.0 if math.isnan(x[j]) else (x[j] - p[CENTRE + j]) / p[SCALE + j]
-        z = min(max(z, -MOST_AWAY), MOST_AWAY)
-        added = p[WEIGHT + j * TERMS] * z
-        usual = 0.0
-        for k in range(KNOTS):
-            weight, knot = p[WEIGHT + j * TERMS + 1 + k], p[KNOT + j * KNOTS + k]
-            added += weight * max(z - knot, 0.0)
-            usual += weight * max(-knot, 0.0)
-        total += added
-        out[j] = added - usual
-    return total  # type: ignore[no-any-return]
+def log_odds(x: Float, p: Float) -> float:
+    """Of the features in the first FEATURES columns of `x`, as `features` writes them; its next FEATURES columns get
+    what each adds. `p` are the population parameters."""
+    return additive.log_odds(x, 0, p, FEATURES, KNOTS, FEATURES)
 
 
 @compiled

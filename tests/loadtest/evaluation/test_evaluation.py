@@ -144,7 +144,33 @@ def runs(folder: Path) -> Path:
     return folder
 
 
+def worn(folder: Path) -> Path:
+    """Four people with a wristband, whose heart rate and skin conductance rise while a stressor goes on."""
+    seconds = 900
+    arrays: dict[str, Any] = {}
+    lines = ["Participant,HR,respr,Time(sec),Label"]
+    for number in range(1, 5):
+        rng = np.random.default_rng(number)
+        label = ((np.arange(seconds) // 150) % 3 == 1).astype(int)
+        level = np.zeros(seconds)
+        for n in range(1, seconds):
+            level[n] = level[n - 1] + (label[n] - level[n - 1]) / 30.0
+        person = f"S{number:02d}"
+        arrays[f"{person}_hr_x10"] = np.round(700 + 120 * level + rng.normal(0, 15, seconds))
+        arrays[f"{person}_eda_uS_x1000_4hz"] = np.repeat(np.round(900 + 900 * level + rng.normal(0, 10, seconds)), 4)
+        arrays[f"{person}_temp_x100_1hz"] = np.round(3200 - 40 * level)
+        arrays[f"{person}_acc_std_x10_1hz"] = np.round(rng.gamma(2.0, 8.0, seconds))
+        for name in ("hr", "eda", "temp", "acc"):
+            arrays[f"{person}_{name}_t0"] = np.array(1000.0 * number)
+        lines += [f"{number},,,{1000 * number + n},{value}" for n, value in enumerate(label)]
+    np.savez(folder / "e4_signals.npz", **arrays)
+    with gzip.open(folder / "labels.csv.gz", "wt") as file:
+        file.write("\n".join(lines))
+    return folder
+
+
 LAYOUTS = {
+    "stress": worn,
     "hr-load": rides,
     "hr-treadmill": runs,
     "fitness": training,
@@ -154,8 +180,9 @@ LAYOUTS = {
     "hrv-day": day,
     "deterioration": stays,
 }
-FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill")
+FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress")
 MEASURES = {
+    "stress": {"auc", "balanced_accuracy", "ece"},
     "hr-load": {"open_loop_mae_bpm", "ahead_60s_mae_bpm", "coverage_90"},
     "hr-treadmill": {"second_half_mae_bpm"},
     "deterioration": {"auroc", "calibration_slope"},
@@ -214,6 +241,11 @@ def test_a_load_foretells_the_heart_rate(tmp_path: Path) -> None:
     assert measure["value"] < min(8.0, measure["baseline"])
 
 
+def test_stressors_are_told_from_rests(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "stress", "--data", str(worn(tmp_path)), "--json"])
+    assert orjson.loads(done.stdout)["measures"]["auc"]["value"] > 0.75
+
+
 def test_those_who_fall_ill_are_told_from_the_others(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", "deterioration", "--data", str(stays(tmp_path)), "--json"])
     assert orjson.loads(done.stdout)["measures"]["auroc"]["value"] > 0.7
@@ -265,6 +297,7 @@ RECORDED = {
     "hrv": "fatmaxxer_logs",
     "hrv-day": "mmash",
     "deterioration": "sepsis2019b",
+    "stress": "stress_predict",
     "hr-load": "cycling_freg",
     "hr-treadmill": "ieee_spc2015_treadmill",
 }

@@ -23,12 +23,12 @@ def shipped() -> Float:
 
 
 def risk(hours: Sequence[tuple[float, ...]], oxygen: float = math.nan) -> tuple[float, Float]:
-    f, x, parts = np.zeros(model.WIDTH), np.zeros(model.FEATURES), np.zeros(model.FEATURES)
+    f, x = np.zeros(model.WIDTH), np.zeros(2 * model.FEATURES)
     for n, signs in enumerate(hours, start=1):
         model.observe_hour(f, 0, np.array(signs), oxygen, n * model.HOUR_S, float(n))
     model.features(f, 0, x)
-    odds = model.contributions(x, shipped(), parts)
-    return 1.0 / (1.0 + math.exp(-odds)), parts
+    odds = model.log_odds(x, shipped())
+    return 1.0 / (1.0 + math.exp(-odds)), x[model.FEATURES :]
 
 
 def test_the_shipped_parameters_fit_the_kernel() -> None:
@@ -103,7 +103,7 @@ def test_laws(hours: list[tuple[list[float], float, int]], cut: int) -> None:
     assert copied.tobytes() == parts.tobytes()
     after(hours[cut:], copied, hour)
     assert copied.tobytes() == whole.tobytes()
-    x, out = np.zeros(model.FEATURES), np.zeros(model.FEATURES)
+    x = np.zeros(2 * model.FEATURES)
     model.features(whole, 0, x)
-    assert math.isfinite(model.contributions(x, shipped(), out))
-    assert np.isfinite(out).all()
+    assert math.isfinite(model.log_odds(x, shipped()))
+    assert np.isfinite(x[model.FEATURES :]).all()
