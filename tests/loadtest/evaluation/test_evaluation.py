@@ -169,7 +169,24 @@ def worn(folder: Path) -> Path:
     return folder
 
 
+def answers(folder: Path) -> Path:
+    """Three people with forty measurements each, who feel low the more often the faster their heart."""
+    lines = ["user_code,measurement_datetime,bpm,rmssd,how_feel,how_mood"]
+    for number in range(3):
+        rng = np.random.default_rng(number)
+        for n in range(40):
+            low = rng.random() < (0.2, 0.5, 0.8)[number]
+            heart_rate, rmssd = (78.0, 24.0) if low else (62.0, 55.0)
+            moment = f"2020-05-{1 + n // 2:02d}  {8 + 12 * (n % 2):02d}:00:00"
+            heart = f"{heart_rate + rng.normal(0, 3):.0f},{rmssd + rng.normal(0, 4):.1f}"
+            lines.append(f"person-{number},{moment},{heart},{-1 if low else 0},{'' if n % 5 == 0 else int(not low)}")
+    with gzip.open(folder / "hrv_measurements.csv.gz", "wt") as file:
+        file.write("\n".join(lines))
+    return folder
+
+
 LAYOUTS = {
+    "mood": answers,
     "stress": worn,
     "hr-load": rides,
     "hr-treadmill": runs,
@@ -180,8 +197,9 @@ LAYOUTS = {
     "hrv-day": day,
     "deterioration": stays,
 }
-FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress")
+FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress", "mood")
 MEASURES = {
+    "mood": {"auc", "auc_within_person", "ece"},
     "stress": {"auc", "balanced_accuracy", "ece"},
     "hr-load": {"open_loop_mae_bpm", "ahead_60s_mae_bpm", "coverage_90"},
     "hr-treadmill": {"second_half_mae_bpm"},
@@ -246,6 +264,12 @@ def test_stressors_are_told_from_rests(tmp_path: Path) -> None:
     assert orjson.loads(done.stdout)["measures"]["auc"]["value"] > 0.75
 
 
+def test_low_answers_are_foretold_from_heart_and_history(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "mood", "--data", str(answers(tmp_path)), "--json"])
+    measure = orjson.loads(done.stdout)["measures"]["auc_within_person"]
+    assert measure["value"] > max(0.6, measure["baseline"])
+
+
 def test_those_who_fall_ill_are_told_from_the_others(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", "deterioration", "--data", str(stays(tmp_path)), "--json"])
     assert orjson.loads(done.stdout)["measures"]["auroc"]["value"] > 0.7
@@ -298,6 +322,7 @@ RECORDED = {
     "hrv-day": "mmash",
     "deterioration": "sepsis2019b",
     "stress": "stress_predict",
+    "mood": "welltory_hrv_covid",
     "hr-load": "cycling_freg",
     "hr-treadmill": "ieee_spc2015_treadmill",
 }
