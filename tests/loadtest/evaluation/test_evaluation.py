@@ -185,7 +185,25 @@ def answers(folder: Path) -> Path:
     return folder
 
 
+def walks(folder: Path) -> Path:
+    """Two people who walk at two steps a second, and tremble at five in place of it now and then."""
+    arrays: dict[str, Any] = {}
+    for number in (1, 2):
+        rng = np.random.default_rng(number)
+        t = np.arange(64 * 180) / 64.0
+        freeze = (t % 60.0) > 52.0
+        swing = np.where(freeze, 80.0 * np.sin(2 * np.pi * 5 * t), 400.0 * np.sin(2 * np.pi * 2 * t))
+        nine = np.round(swing[:, None] + rng.normal(0.0, 20.0, (len(t), 9)) + np.array([0, 1000, 0] * 3)).astype(
+            np.int16
+        )
+        arrays[f"S0{number}R01_acc9_mg_diff"] = np.diff(nine, axis=0, prepend=0).astype(np.int16)
+        arrays[f"S0{number}R01_label"] = np.where(freeze, 2, 1).astype(np.uint8)
+    np.savez(folder / "walks.npz", **arrays)
+    return folder
+
+
 LAYOUTS = {
+    "freeze": walks,
     "mood": answers,
     "stress": worn,
     "hr-load": rides,
@@ -197,8 +215,9 @@ LAYOUTS = {
     "hrv-day": day,
     "deterioration": stays,
 }
-FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress", "mood")
+FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress", "mood", "freeze")
 MEASURES = {
+    "freeze": {"sensitivity", "specificity", "delay_s"},
     "mood": {"auc", "auc_within_person", "ece"},
     "stress": {"auc", "balanced_accuracy", "ece"},
     "hr-load": {"open_loop_mae_bpm", "ahead_60s_mae_bpm", "coverage_90"},
@@ -270,6 +289,14 @@ def test_low_answers_are_foretold_from_heart_and_history(tmp_path: Path) -> None
     assert measure["value"] > max(0.6, measure["baseline"])
 
 
+def test_freezes_are_told_from_steps_soon(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "freeze", "--data", str(walks(tmp_path)), "--json"])
+    measures = orjson.loads(done.stdout)["measures"]
+    assert measures["sensitivity"]["value"] > 0.8
+    assert measures["specificity"]["value"] > 0.8
+    assert measures["delay_s"]["value"] <= 2.0
+
+
 def test_those_who_fall_ill_are_told_from_the_others(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", "deterioration", "--data", str(stays(tmp_path)), "--json"])
     assert orjson.loads(done.stdout)["measures"]["auroc"]["value"] > 0.7
@@ -322,6 +349,7 @@ RECORDED = {
     "hrv-day": "mmash",
     "deterioration": "sepsis2019b",
     "stress": "stress_predict",
+    "freeze": "daphnet_fog",
     "mood": "welltory_hrv_covid",
     "hr-load": "cycling_freg",
     "hr-treadmill": "ieee_spc2015_treadmill",
