@@ -33,6 +33,7 @@ UNWIRED = {
     "training_load": "a session's, as above",
     "heart_rate_on_foot": "a session's, as above",
     "freezing_of_gait": "waveforms stay in the log",
+    "infection": "its daily record is not made in the stream yet",
     "mood": "answers and measurements at rest are not joined in the stream yet",
     "stress": "skin conductance and movement by the second are not joined in the stream yet",
     "deterioration": "its hourly record of signs is not made in the stream yet",

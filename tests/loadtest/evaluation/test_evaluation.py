@@ -202,7 +202,22 @@ def walks(folder: Path) -> Path:
     return folder
 
 
+def days_of_illness(folder: Path) -> Path:
+    """Eight people over four months, who fall ill on day 0: the heart faster, fewer steps."""
+    lines = ["id,Day,Constant Vertical Shift in HR,Daily step count"]
+    for number in range(8):
+        rng = np.random.default_rng(number)
+        for day in range(-80, 40):
+            ill = -2 <= day <= 6
+            heart_rate = 62.0 + number + rng.normal(0.0, 1.2) + (5.0 if ill else 0.0)
+            lines.append(f"p{number},{day},{heart_rate:.2f},{rng.gamma(8.0, 1000.0) * (0.3 if ill else 1.0):.0f}")
+    with gzip.open(folder / "days.csv.gz", "wt") as file:
+        file.write("\n".join(lines))
+    return folder
+
+
 LAYOUTS = {
+    "infection": days_of_illness,
     "freeze": walks,
     "mood": answers,
     "stress": worn,
@@ -215,8 +230,9 @@ LAYOUTS = {
     "hrv-day": day,
     "deterioration": stays,
 }
-FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress", "mood", "freeze")
+FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress", "mood", "freeze", "infection")
 MEASURES = {
+    "infection": {"sensitivity_7d", "sensitivity_by_onset", "false_days_per_30d"},
     "freeze": {"sensitivity", "specificity", "delay_s"},
     "mood": {"auc", "auc_within_person", "ece"},
     "stress": {"auc", "balanced_accuracy", "ece"},
@@ -297,6 +313,13 @@ def test_freezes_are_told_from_steps_soon(tmp_path: Path) -> None:
     assert measures["delay_s"]["value"] <= 2.0
 
 
+def test_an_illness_is_warned_of_and_health_seldom_is(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "infection", "--data", str(days_of_illness(tmp_path)), "--json"])
+    measures = orjson.loads(done.stdout)["measures"]
+    assert measures["sensitivity_7d"]["value"] > 0.8
+    assert measures["false_days_per_30d"]["value"] < 2.0
+
+
 def test_those_who_fall_ill_are_told_from_the_others(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", "deterioration", "--data", str(stays(tmp_path)), "--json"])
     assert orjson.loads(done.stdout)["measures"]["auroc"]["value"] > 0.7
@@ -349,6 +372,7 @@ RECORDED = {
     "hrv-day": "mmash",
     "deterioration": "sepsis2019b",
     "stress": "stress_predict",
+    "infection": "covid_hr_daily",
     "freeze": "daphnet_fog",
     "mood": "welltory_hrv_covid",
     "hr-load": "cycling_freg",
