@@ -34,6 +34,7 @@ UNWIRED = {
     "heart_rate_on_foot": "a session's, as above",
     "freezing_of_gait": "waveforms stay in the log",
     "infection": "its daily record is not made in the stream yet",
+    "ventilatory_threshold": "a session's, as above",
     "mood": "answers and measurements at rest are not joined in the stream yet",
     "stress": "skin conductance and movement by the second are not joined in the stream yet",
     "deterioration": "its hourly record of signs is not made in the stream yet",

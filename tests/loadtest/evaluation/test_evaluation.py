@@ -216,7 +216,30 @@ def days_of_illness(folder: Path) -> Path:
     return folder
 
 
+def incremental_tests(folder: Path) -> Path:
+    """Six people whose variability sinks and whose heart rate rises with the load, at thresholds of their own."""
+    lines = ["ID,time,RR,VO2,power"]
+    info = ["ID,age,P_vt1,P_vt2"]
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        t = -120.0
+        while t < 900.0:
+            power = 0.0 if t < 0.0 else 50.0 + 15.0 * (t // 60.0)
+            rate = 80.0 + 0.35 * power
+            swing = max(40.0 - 0.28 * power - 3.0 * number, 1.0)
+            rr_ms = 60_000.0 / rate + swing * np.sin(t * 1.6) + rng.normal(0.0, 0.5)
+            t += rr_ms / 1000.0
+            lines.append(f"{number},{t:.3f},{rr_ms:.1f},,{power:.0f}")
+        info.append(f"{number},15,{110 - 8 * number},{190 - 8 * number}")
+    with gzip.open(folder / "test_measure.csv.gz", "wt") as file:
+        file.write("\n".join(lines))
+    (folder / "subject-info.csv").write_text("\n".join(info))
+    return folder
+
+
 LAYOUTS = {
+    "threshold": incremental_tests,
+    "threshold-light": incremental_tests,
     "infection": days_of_illness,
     "freeze": walks,
     "mood": answers,
@@ -230,8 +253,21 @@ LAYOUTS = {
     "hrv-day": day,
     "deterioration": stays,
 }
-FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress", "mood", "freeze", "infection")
+FITTED = (
+    "af",
+    "af-short",
+    "deterioration",
+    "hr-load",
+    "hr-treadmill",
+    "stress",
+    "mood",
+    "freeze",
+    "infection",
+    "threshold",
+)
 MEASURES = {
+    "threshold": {"vt1_mae_bpm", "vt2_mae_bpm"},
+    "threshold-light": {"vt2_light_mae_bpm"},
     "infection": {"sensitivity_7d", "sensitivity_by_onset", "false_days_per_30d"},
     "freeze": {"sensitivity", "specificity", "delay_s"},
     "mood": {"auc", "auc_within_person", "ece"},
@@ -372,6 +408,8 @@ RECORDED = {
     "hrv-day": "mmash",
     "deterioration": "sepsis2019b",
     "stress": "stress_predict",
+    "threshold": "actes",
+    "threshold-light": "actes",
     "infection": "covid_hr_daily",
     "freeze": "daphnet_fog",
     "mood": "welltory_hrv_covid",
