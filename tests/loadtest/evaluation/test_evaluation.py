@@ -199,7 +199,7 @@ LAYOUTS = {
 }
 FITTED = ("af", "af-short", "deterioration", "hr-load", "hr-treadmill", "stress", "mood")
 MEASURES = {
-    "mood": {"auc", "auc_within_person", "ece"},
+    "mood": {"auc", "auc_within_person", "auc_ahead", "auc_ahead_within_person", "ece"},
     "stress": {"auc", "balanced_accuracy", "ece", "auc_begun_midway"},
     "hr-load": {"open_loop_mae_bpm", "ahead_60s_mae_bpm", "coverage_90"},
     "hr-treadmill": {"second_half_mae_bpm"},
