@@ -2,7 +2,8 @@
 
 The folder holds `hrv_measurements.csv.gz` with `user_code`, `measurement_datetime`, `bpm`, `rmssd` (ms), `how_feel` and
 `how_mood` (-2 to 2, empty where not given). Before each answer the model knows the measurement that goes with it and
-all answers before. An answer is low where either is below 0. People with fewer than 20 measurements are not judged.
+all answers before; `auc_ahead` is without that measurement. An answer is low where either is below 0. People with fewer
+than 20 measurements are not judged.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Person(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Of each answer: time (s), probability of a low one, whether it was, share of low ones before it, features."""
+    """Of each answer: time (s), probability of a low one, whether it was, share of low ones before it, features,
+    and the probability without the measurement that goes with it."""
 
     name: str
     t: Array
@@ -47,6 +49,7 @@ class Told(NamedTuple):
     low: Array
     before: Array
     features: Array
+    ahead: Array
 
 
 def read(data: Path) -> list[Person]:
@@ -72,10 +75,12 @@ def read(data: Path) -> list[Person]:
 def run_model(person: Person, parameters: Array) -> Told:
     """Foretell each answer from the measurement that goes with it, then take it in."""
     f = np.zeros(model.WIDTH)
-    told: list[tuple[float, float, float, float]] = []
+    told: list[tuple[float, float, float, float, float]] = []
     x: list[Array] = []
     lows = answers = 0
     for t, heart_rate, rmssd, feeling, mood in person.measurements.tolist():
+        model.pass_time(f, 0, t)
+        ahead = model.forecast(f, 0, parameters)
         model.observe_heart(f, 0, heart_rate, rmssd, t)
         if np.isnan(feeling) and np.isnan(mood):
             continue
@@ -83,15 +88,15 @@ def run_model(person: Person, parameters: Array) -> Told:
         probability = model.forecast(f, 0, parameters)
         low = float(feeling < 0.0 or mood < 0.0)
         if not np.isnan(probability):
-            told.append((t, probability, low, (lows + 0.3) / (answers + 1.0)))
+            told.append((t, probability, low, (lows + 0.3) / (answers + 1.0), ahead))
             x.append(f[model.FEATURE : model.FEATURE + model.FEATURES].copy())
         model.observe_answer(f, 0, mood, feeling, t)
         lows += int(low)
         answers += 1
-    columns = np.array(told).reshape(-1, 4)
-    return Told(
-        person.name, columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3], np.array(x).reshape(-1, model.FEATURES)
-    )
+    columns = np.array(told).reshape(-1, 5)
+    features = np.array(x).reshape(-1, model.FEATURES)
+    t_s, probability_of, low_of, before, ahead_of = columns.T
+    return Told(person.name, t_s, probability_of, low_of, before, features, ahead_of)
 
 
 def evaluate(data: Path, seed: int) -> Evaluation:
@@ -118,6 +123,12 @@ def measured(told: Sequence[Told], seed: int) -> Evaluation:
     def plain_within(some: Sequence[Told]) -> float:
         return float(np.nanmean([auroc(one.low, one.before) for one in some]))
 
+    def area_ahead(some: Sequence[Told]) -> float:
+        return auroc(np.concatenate([one.low for one in some]), np.concatenate([one.ahead for one in some]))
+
+    def within_ahead(some: Sequence[Told]) -> float:
+        return float(np.nanmean([auroc(one.low, one.ahead) for one in some]))
+
     def error(some: Sequence[Told]) -> float:
         said = np.concatenate([one.probability for one in some])
         return calibration_error(np.concatenate([one.low for one in some]), said)
@@ -130,6 +141,8 @@ def measured(told: Sequence[Told], seed: int) -> Evaluation:
         measures={
             "auc": bootstrapped(told, area, seed, plain),
             "auc_within_person": bootstrapped(told, within, seed, plain_within),
+            "auc_ahead": bootstrapped(told, area_ahead, seed, plain),
+            "auc_ahead_within_person": bootstrapped(told, within_ahead, seed, plain_within),
             "ece": bootstrapped(told, error, seed),
         },
         predictions=[
@@ -148,6 +161,7 @@ def measured(told: Sequence[Told], seed: int) -> Evaluation:
         notes=(
             f"{answers} answers of people with at least {LEAST_MEASUREMENTS} measurements; time from the first of them",
             "auc is over all answers: who often feels low is most of it. auc_within_person is when",
+            "auc_ahead is without the measurement that goes with the answer: what was known before it",
             "the plain baseline is the share of low answers so far",
         ),
     )

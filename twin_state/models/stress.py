@@ -51,8 +51,10 @@ NAMES: tuple[str, ...] = (
     *("scatter of heart rate", "rise of skin conductance", "movement beside usual", "movement of 2 min beside usual"),
 )
 THRESHOLD = additive.parameters(FEATURES, 1)
-PARAMETERS = THRESHOLD + 1
-"""The last parameter is the probability above which the answer is yes: the share of stress where it was fitted."""
+PERSON_VARIANCE = THRESHOLD + 1
+PARAMETERS = PERSON_VARIANCE + 1
+"""The last two are the probability above which the answer is yes, the share of stress where it was fitted, and the
+variance of log odds between people whom the model had not seen."""
 
 MEANS = 2 * PAIRS + 1
 FIELDS: tuple[tuple[str, int], ...] = (
@@ -209,6 +211,14 @@ def probability(f: Float, at: int, p: Float, t: float) -> float:
     _write_features(f, at)
     odds = additive.log_odds(f, at + FEATURE, p, FEATURES, 1, at + PART) + f[at + OFFSET]
     return 1.0 / (1.0 + math.exp(-min(max(odds, -30.0), 30.0)))
+
+
+@inlined
+def variance(p: Float, said: float) -> float:
+    """Of the probability `said`, by the delta method, from how far people lie from each other; NaN where it abstained.
+    Noise from second to second is not in it."""
+    slope = said * (1.0 - said)
+    return slope * slope * p[PERSON_VARIANCE]  # type: ignore[no-any-return]
 
 
 @compiled

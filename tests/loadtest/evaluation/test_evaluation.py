@@ -270,8 +270,8 @@ MEASURES = {
     "threshold-light": {"vt2_light_mae_bpm"},
     "infection": {"sensitivity_7d", "sensitivity_by_onset", "false_days_per_30d"},
     "freeze": {"sensitivity", "specificity", "delay_s"},
-    "mood": {"auc", "auc_within_person", "ece"},
-    "stress": {"auc", "balanced_accuracy", "ece"},
+    "mood": {"auc", "auc_within_person", "auc_ahead", "auc_ahead_within_person", "ece"},
+    "stress": {"auc", "balanced_accuracy", "ece", "auc_begun_midway"},
     "hr-load": {"open_loop_mae_bpm", "ahead_60s_mae_bpm", "coverage_90"},
     "hr-treadmill": {"second_half_mae_bpm"},
     "deterioration": {"auroc", "calibration_slope"},
@@ -333,6 +333,15 @@ def test_a_load_foretells_the_heart_rate(tmp_path: Path) -> None:
 def test_stressors_are_told_from_rests(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", "stress", "--data", str(worn(tmp_path)), "--json"])
     assert orjson.loads(done.stdout)["measures"]["auc"]["value"] > 0.75
+
+
+@pytest.mark.slow
+def test_stress_is_told_wherever_a_recording_begins(recordings: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "stress", "--data", str(recordings / "stress_predict"), "--json"])
+    measures = orjson.loads(done.stdout)["measures"]
+    assert measures["auc"]["value"] > 0.78
+    assert measures["auc_begun_midway"]["value"] > 0.78
+    assert measures["ece"]["value"] < 0.1
 
 
 def test_low_answers_are_foretold_from_heart_and_history(tmp_path: Path) -> None:

@@ -66,6 +66,12 @@ def test_labels_move_what_is_said_of_this_person_within_bounds() -> None:
     assert f[model.OFFSET] == pytest.approx(model.MOST_OFFSET)
 
 
+def test_doubt_is_greatest_where_either_answer_is_likely() -> None:
+    p = shipped()
+    assert model.variance(p, 0.5) > model.variance(p, 0.9) > 0.0
+    assert math.isnan(model.variance(p, math.nan))
+
+
 VALUE = st.one_of(st.floats(-10.0, 400.0), st.sampled_from([math.nan, math.inf, -math.inf]))
 SECONDS = st.lists(
     st.tuples(VALUE, VALUE, VALUE, VALUE, st.sampled_from([0.0, 0.5, 1.0, 1.0, 1.0, 100.0, 1e5])), max_size=100
