@@ -10,8 +10,8 @@ import numpy as np
 from twin_state import constants as c
 from twin_state.batch import Float
 from twin_state.configuration import TwinConfiguration
-from twin_state.estimate import ATRIAL_FIBRILLATION, RHYTHM, SPECTRUM, VARIABILITY
-from twin_state.models import atrial_fibrillation, rhythm, spectrum, variability
+from twin_state.estimate import ATRIAL_FIBRILLATION, HEART_RATE_UNDER_LOAD, RHYTHM, SPECTRUM, VARIABILITY
+from twin_state.models import atrial_fibrillation, heart_rate_under_load, rhythm, spectrum, variability
 
 OF_NOW_S = 60.0
 """How long an estimate of the last minutes holds, counted from its last beat: what settles is some seconds old."""
@@ -31,6 +31,8 @@ def estimates(configuration: TwinConfiguration, e: Float, t: float) -> dict[str,
         found |= _spectrum(e, int(k.models[SPECTRUM, c.BASE]), t)
     if k.models[RHYTHM, c.ENABLED]:
         found |= _events(e, int(k.models[RHYTHM, c.BASE]), t)
+    if k.models[HEART_RATE_UNDER_LOAD, c.ENABLED]:
+        found |= _under_load(e, int(k.models[HEART_RATE_UNDER_LOAD, c.BASE]), t)
     return found
 
 
@@ -80,6 +82,16 @@ def _spectrum(e: Float, at: int, t: float) -> dict[str, Any]:
             as_of, "/min", OF_NOW_S, float(out[spectrum.RESPIRATION]), float(out[spectrum.RESPIRATION_SD])
         ),
     }
+
+
+def _under_load(e: Float, at: int, t: float) -> dict[str, Any]:
+    """The heart rate that the load and this person's past let expect; in a session with a load alone."""
+    as_of = float(e[at + heart_rate_under_load.T])
+    if as_of <= 0.0 or t - as_of > heart_rate_under_load.NEW_SESSION_S:
+        return {}
+    expected = float(heart_rate_under_load.heart_rate(e, at, t))
+    variance = float(heart_rate_under_load.variance(e, at, t))
+    return {"heart_rate_expected": _estimate(as_of, "/min", OF_NOW_S, expected, math.sqrt(variance))}
 
 
 EVENTS = {

@@ -17,7 +17,7 @@ from twin_state.schema import Layout, lay_out
 
 CLINICAL_MODELS: tuple[str, ...] = (
     *("baseline", "news2", "rehabilitation", "devices", "steady"),
-    *("beat_clock", "atrial_fibrillation", "variability", "spectrum", "rhythm"),
+    *("beat_clock", "atrial_fibrillation", "variability", "spectrum", "rhythm", "heart_rate_under_load"),
 )
 
 PAST_EVENT_RULE = "past-event"

@@ -46,7 +46,8 @@ MODEL_NAMES: tuple[str, ...] = (
     SYMPTOM,
     POWER,
     RR,
-) = range(10)
+    SPEED,
+) = range(11)
 SPECIAL_SIGNALS: tuple[str, ...] = (
     "heart_rate",
     "spo2",
@@ -58,6 +59,7 @@ SPECIAL_SIGNALS: tuple[str, ...] = (
     "symptom",
     "power_w",
     "rr_ms",
+    "speed_mps",
 )
 
 # Channels made by models; they follow the signals, in this order.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from contracts.parameters import shipped_parameters
 from contracts.twin import Estimate
 from loadtest.evaluation import atrial_fibrillation as af
 from loadtest.evaluation import heart_rate_variability as hrv
+from loadtest.evaluation import heart_rate_variability_of_a_day as hrv_day
 from stream.estimate_records import EVENTS
 from tests.twin_state.conftest import START, Arrival, Outcome, command, logged, make_processor, reading, tick
 from tests.twin_state.models.test_spectrum import heart
@@ -22,13 +25,12 @@ from twin_state import estimate
 from twin_state.batch import Float
 from twin_state.blocks import block_bytes, load_block
 from twin_state.estimators import ESTIMATORS, number_of
-from twin_state.models import atrial_fibrillation, spectrum, variability
+from twin_state.models import atrial_fibrillation, beat_clock, heart_rate_under_load, spectrum, variability
 from twin_state.store import Store
 
 Run = Callable[..., Outcome]
 
 UNWIRED = {
-    "heart_rate_under_load": "its loads come with sessions",
     "fitness": "its loads and tests come with sessions",
     "training_load": "a session's, as above",
     "heart_rate_on_foot": "a session's, as above",
@@ -100,6 +102,33 @@ def test_order_and_repeats_change_no_estimate(run: Run) -> None:
     assert told(run(shuffled)) == told(run(arrivals))
 
 
+@pytest.mark.slow
+def test_a_recorded_day_through_the_stream_is_the_day_of_the_evaluation(recordings: Path, run: Run) -> None:
+    """Every beat a reading of its own; what the twin says at the end is what the models say of the same beats."""
+    interval_s, t = next(iter(hrv_day.read(recordings / "mmash").values()))
+    interval_s, t = interval_s[:30_000], t[:30_000]
+    arrivals = [
+        reading(float(t[n]), {"rr_ms": [1000.0 * float(interval_s[n])]}, seq=n, device="strap") for n in range(len(t))
+    ]
+    found = told(run(arrivals))
+    clock = np.zeros(1)
+    beat = np.array(
+        [beat_clock.beat_t(clock, 0, x, START + at) for x, at in zip(interval_s.tolist(), t.tolist(), strict=True)]
+    )
+    windows, _, _ = hrv.run_model(interval_s, beat)
+    if windows[-1].valid > 0.0:
+        assert found["rmssd"].value == pytest.approx(1000.0 * windows[-1].measures[variability.RMSSD], rel=1e-6)
+        assert found["sdnn"].value == pytest.approx(1000.0 * windows[-1].measures[variability.SDNN], rel=1e-6)
+    else:
+        assert found["rmssd"].value is msgspec.UNSET
+    f, p = np.zeros(atrial_fibrillation.WIDTH), np.array(shipped_parameters("atrial_fibrillation").flat)
+    for interval, at in zip(interval_s.tolist(), beat.tolist(), strict=True):
+        atrial_fibrillation.observe(f, 0, p, interval, at)
+    expected = atrial_fibrillation.probability(f, 0, float(beat[-1]))
+    assert found["atrial_fibrillation_probability"].value == pytest.approx(expected, rel=1e-6)
+    assert found["atrial_fibrillation_burden"].value == pytest.approx(atrial_fibrillation.burden(f, 0), abs=1e-6)
+
+
 def test_few_beats_poor_ones_and_none_are_abstentions(run: Run) -> None:
     few = told(run(strap(regular(5))))
     assert few.keys() >= {"atrial_fibrillation_probability", "rmssd", "dfa_alpha1", "lf_hf", "pauses"}
@@ -132,6 +161,24 @@ def test_events_are_counted_and_a_fast_heart_in_a_session_is_none(run: Run) -> N
     assert at_rest["tachycardia_episodes"].value == 1.0
     in_session = told(run([command(0.1, "session", phase="start"), *strap(rr_ms)]))
     assert in_session["tachycardia_episodes"].value == 0.0
+
+
+def test_under_load_the_heart_rate_is_what_the_model_expects_of_it(run: Run) -> None:
+    rng = np.random.default_rng(1)
+    watts = np.repeat(rng.uniform(50.0, 200.0, 10), 30)
+    rates = np.round(95.0 + 0.2 * watts + rng.normal(0.0, 2.0, len(watts)))
+    arrivals: list[Arrival] = []
+    p = np.array(shipped_parameters("heart_rate_under_load").flat)
+    f = np.zeros(heart_rate_under_load.WIDTH)
+    for n, (load, rate) in enumerate(zip(watts.tolist(), rates.tolist(), strict=True)):
+        arrivals.append(reading(float(n), {"power_w": load, "speed_mps": 7.0}, seq=n, device="bike"))
+        arrivals.append(reading(n + 0.4, {"heart_rate": rate}, seq=n))
+        heart_rate_under_load.observe_load(f, 0, p, load, 3.6 * 7.0, START + n)
+        heart_rate_under_load.observe_heart_rate(f, 0, rate, START + n + 0.4)
+    found = told(run(arrivals))["heart_rate_expected"]
+    assert found.value == pytest.approx(heart_rate_under_load.heart_rate(f, 0, START + 299.4), rel=1e-6)
+    assert found.sd == pytest.approx(math.sqrt(heart_rate_under_load.variance(f, 0, START + 299.4)), rel=1e-6)
+    assert "heart_rate_expected" not in told(run([reading(0, {"heart_rate": 70}, seq=0)]))
 
 
 def test_what_is_old_is_no_estimate_of_now(run: Run) -> None:

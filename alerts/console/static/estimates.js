@@ -18,6 +18,7 @@ const KNOWN = {
   hf: ["HF power", 0],
   lf_hf: ["LF/HF", 1],
   respiratory_rate_from_beats: ["Respiratory rate, from heartbeats", 0],
+  heart_rate_expected: ["Heart rate that the load lets expect", 0],
   bradycardia_episodes: ["Bradycardia episodes in 24 h", 0],
   tachycardia_episodes: ["Tachycardia episodes at rest in 24 h", 0],
   pauses: ["Pauses over 2.5 s in 24 h", 0],
