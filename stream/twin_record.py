@@ -8,7 +8,7 @@ import orjson
 
 from contracts.canonical import PROVENANCE, canonical_bytes
 from contracts.identity import condition_identity, identity_text
-from stream.estimate_records import estimates
+from stream.estimates import estimates
 from stream.evidence import UNSIGNED, missing_inputs
 from twin_state import constants as c
 from twin_state.batch import Float, Int

@@ -18,7 +18,7 @@ from contracts.twin import Estimate
 from loadtest.evaluation import atrial_fibrillation as af
 from loadtest.evaluation import heart_rate_variability as hrv
 from loadtest.evaluation import heart_rate_variability_of_a_day as hrv_day
-from stream.estimate_records import EVENTS
+from stream.estimates.beats import EVENTS
 from tests.twin_state.conftest import START, Arrival, Outcome, command, logged, make_processor, reading, tick
 from tests.twin_state.models.test_spectrum import heart
 from twin_state import estimate

@@ -67,6 +67,12 @@ def channel_time(k: Constants, f: Float, channel: int) -> float:
 
 
 @inlined
+def arrived(k: Constants, i: Int, channel: int, reading: int) -> bool:
+    """Whether the channel has its value from this reading; False for a channel that does not exist (-1)."""
+    return channel >= 0 and i[k.models[c.CHANNELS, c.IDENTITY_BASE] + channel] == reading
+
+
+@inlined
 def channel_fresh(k: Constants, f: Float, channel: int, t: float) -> bool:
     """Whether the channel has a value that is still valid at `t`: an older one counts as missing, never as carried."""
     measured = f[k.models[c.CHANNELS, c.BASE] + k.channels + channel]
